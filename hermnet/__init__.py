@@ -1,0 +1,48 @@
+"""HermNet: potential energy surfaces from heterogeneous relational message passing networks.
+
+The public names below are imported when they are first used, so that ``import hermnet`` and
+``hermnet --help`` do not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+# Every public name and the module it lives in.
+_PUBLIC = {
+    "AtomicGraph": "hermnet.graph",
+    "collate": "hermnet.graph",
+    "graph_from_atoms": "hermnet.neighbors",
+    "with_neighbors": "hermnet.neighbors",
+    "DATAMODULES": "hermnet.datamodule",
+    "GraphDataModule": "hermnet.datamodule",
+    "RelationalGraph": "hermnet.geometry",
+    "SUBNETS": "hermnet.subnetwork",
+    "Interaction": "hermnet.subnetwork",
+    "Shape": "hermnet.subnetwork",
+    "ModelOptions": "hermnet.potential",
+    "Potential": "hermnet.potential",
+    "Prediction": "hermnet.potential",
+    "load_potential": "hermnet.checkpoint",
+    "fit": "hermnet.runs",
+    "InputError": "hermnet.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = version("hermnet")
+    elif name in _PUBLIC:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    else:
+        raise AttributeError(f"module 'hermnet' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,207 @@
+"""The command ``hermnet``.
+
+Nothing heavy is imported before a command needs it, so that ``--help`` and ``--version`` answer at
+once. What a user can mend is one line per problem on stderr and exit code 2; a bug keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from hermnet.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from hermnet.config import Recipe
+
+_OVERRIDE = re.compile(r"(name|data|model|training|trainer)(\.[^=]*)?=")
+_LAST = "last"
+_USAGE = "hermnet {command} --config NAME_OR_PATH [options] [section.option=value ...]"
+_EPILOG = "A recipe's options are set with section.option=value, such as model.subnet=schnet."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse whose complaints are input errors like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: arguments after the program's name; by default those of the process.
+    """
+    try:
+        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+        arguments.run(arguments)
+    except InputError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        # Lightning answers an interrupt with exit code 1 of its own.
+        if isinstance(end.__context__, KeyboardInterrupt):
+            return 130
+        raise
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    """Options as a namespace; overrides may stand anywhere between them."""
+    overrides = [token for token in argv if _OVERRIDE.match(token)]
+    rest = [token for token in argv if not _OVERRIDE.match(token)]
+    parser, commands = _parser()
+    arguments, unknown = parser.parse_known_args(rest)
+    for token in unknown:
+        if token.startswith("-"):
+            option = token.partition("=")[0]
+            known = [o for a in commands[arguments.command]._actions for o in a.option_strings]
+            raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
+    arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
+    if arguments.command == "list":
+        if arguments.overrides:
+            raise InputError(f"unexpected '{arguments.overrides[0]}'; list takes one argument")
+    elif arguments.config is None:
+        raise InputError(
+            "--config is missing: give a recipe's name (hermnet list configs) or a path"
+        )
+    return arguments
+
+
+def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
+    parser = _Parser(
+        prog="hermnet",
+        description="Train and use heterogeneous graph potentials.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    fit = _add(commands, "fit", "train a potential and write its run folder", _fit)
+    fit.add_argument(
+        "--resume",
+        nargs="?",
+        const=_LAST,
+        metavar="PATH",
+        help="continue from this checkpoint; without PATH from the run's last one",
+    )
+    fit.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    for name, text, run in (
+        ("validate", "errors on the validation set", _validate),
+        ("test", "errors on the test set", _test),
+        ("predict", "write energies, forces and stress as extended xyz", _predict),
+    ):
+        command = _add(commands, name, text, run)
+        command.add_argument(
+            "--checkpoint", metavar="PATH", help="by default the best one of the recipe's run"
+        )
+    commands.choices["predict"].add_argument(
+        "--output", metavar="PATH", help="file to write, by default in the run folder"
+    )
+    listing = commands.add_parser(
+        "list",
+        help="what a recipe can name",
+        description="What a recipe can name.",
+        allow_abbrev=False,
+    )
+    listing.add_argument("kind", choices=("subnets", "relations", "datamodules", "configs"))
+    listing.set_defaults(run=_list)
+    return parser, dict(commands.choices)
+
+
+def _add(
+    commands: argparse._SubParsersAction[_Parser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], None],
+) -> _Parser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        usage=_USAGE.format(command=name),
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--config", metavar="NAME_OR_PATH", help="a shipped recipe or a YAML file (needed)"
+    )
+    command.add_argument(
+        "--print-config", action="store_true", help="print the resolved recipe and stop"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+class _Version(argparse.Action):
+    """Like argparse's own, but looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"hermnet {version('hermnet')}")
+        parser.exit()
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe | None:
+    """The resolved recipe; None when it was only to be printed."""
+    from hermnet.config import resolve
+
+    recipe = resolve(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(recipe.to_yaml(), end="")
+        return None
+    return recipe
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import runs
+
+        runs.fit(recipe, resume=arguments.resume, overwrite=arguments.overwrite)
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import runs
+
+        runs.validate(recipe, checkpoint=arguments.checkpoint)
+
+
+def _test(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import runs
+
+        runs.test(recipe, checkpoint=arguments.checkpoint)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import runs
+
+        runs.predict(recipe, checkpoint=arguments.checkpoint, output=arguments.output)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from hermnet.listing import listing
+
+    print(listing(arguments.kind))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,129 @@
+"""Compiled evaluation: energies and edge gradients as one fused, size-independent graph.
+
+`torch.compile` cannot see a gradient inside the function it compiles and differentiate that again, as
+a loss on forces needs. So the energy *and its gradient* are first traced into one graph of plain
+operators (`make_fx`, with symbolic numbers of atoms and edges); that graph is an ordinary function
+of parameters and vectors, which `torch.compile` takes, and whose backward pass is the second
+derivative.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import (
+    DimDynamic,
+    ShapeEnv,
+    StatelessSymbolicContext,
+)
+from torch.utils import _pytree as pytree
+
+from hermnet.grouped import tracing
+from hermnet.potential import Indices, Potential, evaluate_eagerly
+
+
+class _Energy(nn.Module):
+    """`Potential.atomic_energies` as a forward, so that it can be called with other parameters."""
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+
+    def forward(self, vectors: Tensor, indices: Indices) -> Tensor:
+        return self.potential.atomic_energies(vectors, indices)
+
+
+class CompiledEvaluator:
+    """An evaluator for `Potential.evaluate` that traces and compiles at its first call.
+
+    It is traced once for all sizes. If that fails, it says why in one warning and goes on eagerly.
+    """
+
+    def __init__(self) -> None:
+        self._function: Any = None
+        self._names: list[str] = []
+        self._failed = False
+
+    def __call__(
+        self, potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
+    ) -> tuple[Tensor, Tensor]:
+        """See `hermnet.potential.evaluate_eagerly`."""
+        if self._failed or vectors.requires_grad or not _traceable(vectors, indices):
+            return evaluate_eagerly(potential, vectors, indices, create_graph)
+        leaves = pytree.tree_leaves(indices)
+        tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
+        try:
+            if self._function is None:
+                graph = trace_energy_and_gradient(potential, tensors, vectors, indices)
+                self._function = torch.compile(graph, dynamic=True)
+            with torch.set_grad_enabled(create_graph):
+                energies, gradient = self._function(*tensors.values(), vectors, *leaves)
+        except Exception as error:  # whatever the compiler cannot do, eager can
+            self._failed = True
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"compilation failed, going on eagerly: {reason}", stacklevel=2)
+            return evaluate_eagerly(potential, vectors, indices, create_graph)
+        return energies, gradient
+
+
+def _traceable(vectors: Tensor, indices: Indices) -> bool:
+    """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
+    sizes = [t.shape[0] for t in pytree.tree_leaves(indices)]
+    return vectors.shape[0] > 1 and min(sizes) > 0 and indices.types.shape[0] > 1
+
+
+def trace_energy_and_gradient(
+    potential: Potential, tensors: dict[str, Tensor], vectors: Tensor, indices: Indices
+) -> GraphModule:
+    """The function ``(*tensors, vectors, *leaves of indices) -> (atomic energies, dE/dd)`` as a graph.
+
+    Args:
+        potential: the potential.
+        tensors: its parameters and buffers by name; their sizes stay constants.
+        vectors: (n_edges, 3) an example; the number of edges becomes symbolic.
+        indices: an example; all its sizes but the number of relations become symbolic.
+    """
+    leaves, structure = pytree.tree_flatten(indices)
+    energy = _Energy(potential)
+    names = [f"potential.{name}" for name in tensors]
+
+    def function(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+        values = dict(zip(names, inputs, strict=False))
+        d = inputs[len(names)].detach().requires_grad_()
+        rest = pytree.tree_unflatten(list(inputs[len(names) + 1 :]), structure)
+        energies = torch.func.functional_call(energy, values, (d, rest))
+        (gradient,) = torch.autograd.grad(energies.sum(), d, create_graph=True)
+        return energies, gradient
+
+    mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
+    fakes = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
+    fakes += [_with_symbolic_rows(mode, t) for t in (vectors, *leaves)]
+    with tracing(), torch.enable_grad():
+        graph = make_fx(function, tracing_mode="symbolic")(*fakes)
+    _remove_detach(graph)
+    return graph
+
+
+def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
+    # int32 are segment ends: as many as relations, a constant
+    rows = DimDynamic.STATIC if tensor.dtype == torch.int32 else DimDynamic.DYNAMIC
+    sizes: Sequence[DimDynamic] = [rows] + [DimDynamic.STATIC] * (tensor.dim() - 1)
+    context = StatelessSymbolicContext(dynamic_sizes=list(sizes))
+    return mode.from_tensor(tensor, symbolic_context=context)
+
+
+def _remove_detach(graph: GraphModule) -> None:
+    """Undo the detaching of tensors saved for the first derivative: a second one goes through them."""
+    for node in list(graph.graph.nodes):
+        if node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()

@@ -1,0 +1,35 @@
+"""What a user sees when something they gave cannot be used.
+
+An `InputError` is the user's to mend: the command line prints its message as one line and exits with
+code 2. Every other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A file, recipe, checkpoint or structure that cannot be used; the message says what to do."""
+
+
+class InputErrors(InputError):
+    """Several problems found at once, one line each."""
+
+    def __init__(self, messages: Iterable[str]) -> None:
+        self.messages = list(messages)
+        super().__init__("\n".join(self.messages))
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Phrase what is allowed and which of it is closest to `name`.
+
+    Returns:
+        For example ``did you mean 'painn'? (known: painn, schnet)``.
+    """
+    known = sorted(str(a) for a in allowed)
+    lowered = {a.lower(): a for a in known}
+    close = difflib.get_close_matches(str(name).lower(), list(lowered), n=1, cutoff=0.5)
+    hint = f"did you mean '{lowered[close[0]]}'? " if close else ""
+    return f"{hint}(known: {', '.join(known) or 'none'})"

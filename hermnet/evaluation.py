@@ -1,0 +1,125 @@
+"""Errors of a potential on the splits of a data set, as numbers, table and parity plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hermnet.graph import AtomicGraph
+from hermnet.metrics import ErrorSums
+from hermnet.plots import parity
+from hermnet.potential import Potential, Prediction
+from hermnet.prediction import predict_batches
+
+Array = NDArray[np.float64]
+_MILLI = 1000.0
+
+
+@dataclass
+class SplitResult:
+    """How a potential does on one split.
+
+    Attributes:
+        errors: ``<target>_mae`` and ``<target>_rmse`` in meV, meV/atom, meV/A, meV/A^3.
+        pairs: for each target, labels and predictions, (n,) each, in eV/atom, eV/A, eV/A^3.
+        periodic: whether a structure has periodic directions.
+    """
+
+    errors: dict[str, float]
+    pairs: dict[str, tuple[Array, Array]]
+    periodic: bool
+
+
+@dataclass
+class _Pairs:
+    labels: dict[str, list[Array]] = field(default_factory=dict)
+    predictions: dict[str, list[Array]] = field(default_factory=dict)
+
+    def add(self, target: str, label: torch.Tensor | None, predicted: torch.Tensor | None) -> None:
+        if label is not None and predicted is not None:
+            self.labels.setdefault(target, []).append(label.double().cpu().numpy().ravel())
+            self.predictions.setdefault(target, []).append(predicted.double().cpu().numpy().ravel())
+
+    def joined(self) -> dict[str, tuple[Array, Array]]:
+        return {
+            target: (np.concatenate(parts), np.concatenate(self.predictions[target]))
+            for target, parts in self.labels.items()
+        }
+
+
+def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> SplitResult:
+    """Predict every frame once and compare.
+
+    Args:
+        potential: the potential.
+        graphs: batches with labels.
+    """
+    sums, pairs, periodic, stress = ErrorSums(), _Pairs(), False, False
+    for graph in graphs:
+        stress = graph.stress is not None
+        for moved, prediction in predict_batches(potential, [graph], stress=stress):
+            sums.update(prediction, moved)
+            _add_pairs(pairs, moved, prediction)
+            periodic = periodic or bool(moved.pbc.any())
+    errors = {name: _MILLI * value for name, value in sums.reduce(lambda t: t).items()}
+    return SplitResult(errors, pairs.joined(), periodic)
+
+
+def _add_pairs(pairs: _Pairs, graph: AtomicGraph, prediction: Prediction) -> None:
+    n_atoms = graph.atoms_per_system()
+    if graph.energy is not None:
+        pairs.add("energy", graph.energy / n_atoms, prediction.energy / n_atoms)
+    pairs.add("forces", graph.forces, prediction.forces)
+    pairs.add("stress", graph.stress, prediction.stress)
+
+
+def columns(results: Mapping[str, SplitResult]) -> dict[str, tuple[str, str]]:
+    """Which errors a table shows: by target, the key in `SplitResult.errors` and the unit.
+
+    Energies are per molecule for molecules and per atom for periodic structures.
+    """
+    periodic = any(result.periodic for result in results.values())
+    shown = {
+        "energy": ("energy_per_atom", "meV/atom") if periodic else ("energy", "meV"),
+        "forces": ("forces", "meV/A"),
+        "stress": ("stress", "meV/A^3"),
+    }
+    there = {name for result in results.values() for name in result.errors}
+    return {target: key for target, key in shown.items() if f"{key[0]}_mae" in there}
+
+
+def error_table(results: Mapping[str, SplitResult]) -> Any:
+    """A rich table: one row for each split, MAE and RMSE of each target with its unit."""
+    from rich.table import Table
+
+    table = Table(title="errors of the best checkpoint")
+    table.add_column("split")
+    shown = columns(results)
+    for target, (_, unit) in shown.items():
+        for kind in ("MAE", "RMSE"):
+            table.add_column(f"{target} {kind}\n{unit}", justify="right")
+    for split, result in results.items():
+        cells = [split]
+        for key, _ in shown.values():
+            for kind in ("mae", "rmse"):
+                value = result.errors.get(f"{key}_{kind}")
+                cells.append("-" if value is None else f"{value:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def draw_parity(results: Mapping[str, SplitResult], path: Path) -> None:
+    """The parity plot of all splits; `path` is the PNG to write."""
+    units = {"energy": "energy, eV/atom", "forces": "forces, eV/A", "stress": "stress, eV/A$^3$"}
+    pairs: dict[str, dict[str, tuple[Array, Array]]] = {}
+    for split, result in results.items():
+        for target, pair in result.pairs.items():
+            pairs.setdefault(target, {})[split] = pair
+    if pairs:
+        parity(pairs, units, path)

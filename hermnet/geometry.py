@@ -1,0 +1,132 @@
+"""`RelationalGraph`: the union of relation subgraphs with its geometry, shared by all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hermnet.envelopes import Envelope
+from hermnet.radial import RadialBasis
+from hermnet.relations import Expansion
+from hermnet.segments import segment_sum
+
+
+@dataclass(frozen=True)
+class RelationalGraph:
+    """What an interaction sees: who sends to whom in which relation, and where they are.
+
+    Edges, sources and receivers are each sorted by relation.
+    """
+
+    expansion: Expansion
+    lengths: Tensor  # (n_edges,) A
+    directions: Tensor  # (n_edges, 3) unit vectors from center to neighbor
+    radial: Tensor  # (n_edges, n_radial) radial basis, without envelope
+    envelope: Tensor  # (n_edges,) 1 at distance zero, 0 at the cutoff
+    enveloped: Tensor  # (n_edges, n_radial + 1 or more) basis x envelope, envelope, zeros
+    harmonics: Tensor | None  # (n_edges, (lmax+1)^2) where a sub-network uses them
+
+    @property
+    def n_receivers(self) -> int:
+        """Number of receiving copies."""
+        return self.expansion.receivers.atom.shape[0]
+
+    @property
+    def centers(self) -> Tensor:
+        """(n_edges,) int64, the receiving copy of each edge."""
+        return self.expansion.centers
+
+    @property
+    def neighbors(self) -> Tensor:
+        """(n_edges,) int64, the source copy of each edge."""
+        return self.expansion.neighbors
+
+    def at_sources(self, x: Tensor) -> Tensor:
+        """Atoms' rows (n_atoms, ...) as source copies' rows (n_sources, ...)."""
+        return x.index_select(0, self.expansion.sources.atom)
+
+    def at_receivers(self, x: Tensor) -> Tensor:
+        """Atoms' rows (n_atoms, ...) as receiving copies' rows (n_receivers, ...)."""
+        return x.index_select(0, self.expansion.receivers.atom)
+
+    def at_neighbors(self, x: Tensor) -> Tensor:
+        """Atoms' rows (n_atoms, ...) as rows of the edges' sending atoms (n_edges, ...)."""
+        return x.index_select(0, self.expansion.neighbor_atoms)
+
+    def sum_messages(self, messages: Tensor) -> Tensor:
+        """Messages (n_edges, ...) summed on the receiving copies (n_receivers, ...)."""
+        return segment_sum(messages, self.centers, self.n_receivers)
+
+    def sum_by_side(self, messages: Tensor) -> Tensor:
+        """Messages (n_edges, ...) summed apart for each side, (n_receivers, n_sides, ...).
+
+        Both sides of a relation between like classes hold the same sum.
+        """
+        rows = self.expansion.side_rows
+        n_sides = rows.shape[1]
+        sums = segment_sum(messages, self.expansion.side_centers, self.n_receivers * n_sides)
+        return sums.index_select(0, rows.reshape(-1)).view(-1, n_sides, *messages.shape[1:])
+
+
+class Harmonics(nn.Module):
+    """Real spherical harmonics of e3nn up to `lmax`, normalisation ``component``.
+
+    Geiger and Smidt, e3nn: Euclidean Neural Networks, arXiv:2207.09453.
+    """
+
+    def __init__(self, lmax: int) -> None:
+        super().__init__()
+        from e3nn import o3  # late: its import takes seconds
+
+        self.function = o3.SphericalHarmonics(
+            list(range(lmax + 1)), normalize=False, normalization="component"
+        )
+
+    def forward(self, directions: Tensor) -> Tensor:
+        """(n_edges, 3) unit vectors -> (n_edges, (lmax+1)^2)."""
+        result: Tensor = self.function(directions)
+        return result
+
+
+class Geometry(nn.Module):
+    """From edge vectors to a `RelationalGraph`.
+
+    Args:
+        radial: the radial basis.
+        envelope: the envelope; both with the model's cutoff.
+        lmax: highest degree of the harmonics, or None where no sub-network uses them.
+    """
+
+    def __init__(self, radial: RadialBasis, envelope: Envelope, lmax: int | None) -> None:
+        super().__init__()
+        self.radial = radial
+        self.envelope = envelope
+        self.harmonics = None if lmax is None else Harmonics(lmax)
+
+    def forward(self, expansion: Expansion, vectors: Tensor) -> RelationalGraph:
+        """Evaluate on the union.
+
+        Args:
+            expansion: the union's indices.
+            vectors: (n_graph_edges, 3) in A, model dtype, from center to neighbor.
+        """
+        vectors = vectors.index_select(0, expansion.edge)
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        directions = vectors / lengths.unsqueeze(1)
+        envelope = self.envelope(lengths)
+        radial = self.radial(lengths)
+        edge_weight = envelope.unsqueeze(1)
+        enveloped = torch.cat((radial * edge_weight, edge_weight), dim=1)
+        return RelationalGraph(
+            expansion=expansion,
+            lengths=lengths,
+            directions=directions,
+            radial=radial,
+            envelope=envelope,
+            # a multiple of four columns, which grouped products want
+            enveloped=F.pad(enveloped, (0, -enveloped.shape[1] % 4)),
+            harmonics=None if self.harmonics is None else self.harmonics(directions),
+        )

@@ -1,0 +1,101 @@
+"""`AtomicGraph`: one structure, or many collated into one, with its neighbor list and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+_PER_ATOM_INDEX = ("centers", "neighbors")
+_LABELS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True)
+class AtomicGraph:
+    """Structures as one graph; a pytree of tensors that nobody writes into.
+
+    Messages flow neighbor -> center, and an edge's vector is
+    ``positions[neighbor] - positions[center] + shift @ cell``. Edges are sorted by center.
+    """
+
+    positions: Tensor  # (n_atoms, 3) float64, A
+    atomic_numbers: Tensor  # (n_atoms,) int64
+    cell: Tensor  # (n_systems, 3, 3) float64, A; rows are lattice vectors, zero where there is none
+    pbc: Tensor  # (n_systems, 3) bool
+    batch: Tensor  # (n_atoms,) int64, the system of each atom
+    centers: Tensor  # (n_edges,) int64, the receiving atom
+    neighbors: Tensor  # (n_edges,) int64, the sending atom
+    shifts: Tensor  # (n_edges, 3) float64, whole numbers of lattice vectors
+    energy: Tensor | None = None  # (n_systems,) float64, eV
+    forces: Tensor | None = None  # (n_atoms, 3) float64, eV/A
+    stress: Tensor | None = None  # (n_systems, 3, 3) float64, eV/A^3, positive under tension
+
+    @property
+    def n_systems(self) -> int:
+        """Number of structures."""
+        return self.cell.shape[0]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all structures together."""
+        return self.positions.shape[0]
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges of all structures together."""
+        return self.centers.shape[0]
+
+    def atoms_per_system(self) -> Tensor:
+        """Number of atoms of each structure, (n_systems,) int64."""
+        counts = torch.zeros(self.n_systems, dtype=torch.int64, device=self.batch.device)
+        return counts.index_add(0, self.batch, torch.ones_like(self.batch))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> AtomicGraph:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: change(v) for k, v in values.items() if v is not None})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> AtomicGraph:
+        """The same graph on another device; dtypes stay."""
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> AtomicGraph:
+        """The same graph in page-locked memory, for asynchronous copies."""
+        return self._map(lambda t: t.pin_memory())
+
+    def without_labels(self) -> AtomicGraph:
+        """The same graph without energy, forces and stress."""
+        return replace(self, energy=None, forces=None, stress=None)
+
+
+torch.export.register_dataclass(AtomicGraph)
+
+
+def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
+    """Join graphs into one; a label is kept only where every graph has it.
+
+    Args:
+        graphs: at least one graph, each of any number of systems.
+
+    Raises:
+        ValueError: if there are no graphs.
+    """
+    if not graphs:
+        raise ValueError("collate needs at least one graph")
+    atom_offsets, system_offsets = [0], [0]
+    for graph in graphs[:-1]:
+        atom_offsets.append(atom_offsets[-1] + graph.n_atoms)
+        system_offsets.append(system_offsets[-1] + graph.n_systems)
+    joined: dict[str, Tensor | None] = {}
+    for field in fields(AtomicGraph):
+        parts = [getattr(graph, field.name) for graph in graphs]
+        if field.name in _LABELS and any(part is None for part in parts):
+            joined[field.name] = None
+            continue
+        if field.name in _PER_ATOM_INDEX:
+            parts = [part + offset for part, offset in zip(parts, atom_offsets, strict=True)]
+        elif field.name == "batch":
+            parts = [part + offset for part, offset in zip(parts, system_offsets, strict=True)]
+        joined[field.name] = torch.cat(parts)
+    return AtomicGraph(**joined)  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""Matrix products segment by segment: every relation's rows times that relation's matrix.
+
+`torch.nn.functional.grouped_mm` does this in one call where it can (float32 and shorter, rows of a
+multiple of 16 bytes). Elsewhere, and wherever the model is traced for compilation, two operators of
+our own stand in. They are each other's derivatives, so any order of differentiation closes:
+
+    C_r = A_r B_r          segment_matmul     rows of A and C are sorted by r
+    B_r = A_r^T C_r        segment_outer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_HAS_GROUPED_MM = "grouped_mm" in dir(F)
+_ALIGNMENT = 16  # bytes; grouped_mm refuses other strides
+_tracing: ContextVar[bool] = ContextVar("grouped_tracing", default=False)
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Inside the `with` block use the operators, which symbolic tracing can see through."""
+    token = _tracing.set(True)
+    try:
+        yield
+    finally:
+        _tracing.reset(token)
+
+
+def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+    """Multiply each segment of rows by its own matrix.
+
+    Args:
+        rows: (n_rows, n_in), sorted by segment.
+        weights: (n_segments, n_in, n_out).
+        offsets: (n_segments,) int32, where each segment ends; an empty one is allowed.
+
+    Returns:
+        (n_rows, n_out).
+    """
+    if not _tracing.get() and _grouped_mm_takes(rows, weights):
+        return F.grouped_mm(rows, weights, offs=offsets)
+    result: Tensor = torch.ops.hermnet.segment_matmul(rows, weights, offsets)
+    return result
+
+
+def _grouped_mm_takes(rows: Tensor, weights: Tensor) -> bool:
+    # On CUDA the kernel takes bfloat16 only; float32 there is left to the operators.
+    dtypes = (torch.float32, torch.bfloat16) if rows.device.type == "cpu" else (torch.bfloat16,)
+    aligned = all(n * rows.element_size() % _ALIGNMENT == 0 for n in weights.shape[1:])
+    return _HAS_GROUPED_MM and rows.dtype in dtypes and aligned and rows.shape[0] > 0
+
+
+def _counts(offsets: Tensor) -> list[int]:
+    ends = offsets.tolist()
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+@torch.library.custom_op("hermnet::segment_matmul", mutates_args=())
+def _segment_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+    if _grouped_mm_takes(rows, weights):
+        return F.grouped_mm(rows.contiguous(), weights, offs=offsets)
+    result = rows.new_empty(rows.shape[0], weights.shape[2])
+    counts = _counts(offsets)
+    # unbind, not weights[k]: indexing a stack costs a copy of its gradient for each index
+    for a, b, c in zip(rows.split(counts), weights.unbind(0), result.split(counts), strict=True):
+        torch.mm(a, b, out=c)
+    return result
+
+
+@torch.library.custom_op("hermnet::segment_outer", mutates_args=())
+def _segment_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+    result = rows.new_empty(offsets.shape[0], rows.shape[1], others.shape[1])
+    counts = _counts(offsets)
+    for a, c, b in zip(rows.split(counts), others.split(counts), result.unbind(0), strict=True):
+        torch.mm(a.t(), c, out=b)
+    return result
+
+
+@_segment_matmul.register_fake
+def _(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+    return rows.new_empty(rows.shape[0], weights.shape[2])
+
+
+@_segment_outer.register_fake
+def _(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+    return rows.new_empty(offsets.shape[0], rows.shape[1], others.shape[1])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _matmul_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    rows, weights, offsets = ctx.saved_tensors
+    for_rows, for_weights = ctx.needs_input_grad[:2]
+    ops = torch.ops.hermnet
+    return (
+        ops.segment_matmul(grad, weights.transpose(1, 2), offsets) if for_rows else None,
+        ops.segment_outer(rows, grad, offsets) if for_weights else None,
+        None,
+    )
+
+
+def _outer_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    rows, others, offsets = ctx.saved_tensors
+    for_rows, for_others = ctx.needs_input_grad[:2]
+    ops = torch.ops.hermnet
+    return (
+        ops.segment_matmul(others, grad.transpose(1, 2), offsets) if for_rows else None,
+        ops.segment_matmul(rows, grad, offsets) if for_others else None,
+        None,
+    )
+
+
+_segment_matmul.register_autograd(_matmul_backward, setup_context=_save)
+_segment_outer.register_autograd(_outer_backward, setup_context=_save)

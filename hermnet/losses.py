@@ -1,0 +1,67 @@
+"""Losses as sums and counts, so that any way of batching gives the same mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hermnet.errors import InputError, nearest
+from hermnet.graph import AtomicGraph
+from hermnet.potential import Prediction
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One target's summed loss and the number of values behind it."""
+
+    total: Tensor  # scalar
+    count: int
+
+
+def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss that sums over values: ``l1``, ``l2`` or ``huber``.
+
+    Args:
+        kind: ``l1`` is the absolute, ``l2`` the squared error; ``huber`` is half the square up to
+            `huber_delta` and linear beyond.
+        huber_delta: in the target's unit.
+
+    Raises:
+        InputError: for another kind.
+    """
+    functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "l1": lambda a, b: F.l1_loss(a, b, reduction="sum"),
+        "l2": lambda a, b: F.mse_loss(a, b, reduction="sum"),
+        "huber": lambda a, b: F.huber_loss(a, b, reduction="sum", delta=huber_delta),
+    }
+    if kind not in functions:
+        raise InputError(f"training.loss: unknown '{kind}'; {nearest(kind, functions)}")
+    return functions[kind]
+
+
+def loss_terms(
+    prediction: Prediction, graph: AtomicGraph, function: Callable[[Tensor, Tensor], Tensor]
+) -> dict[str, LossTerm]:
+    """The loss of every target that has both a label and a prediction.
+
+    Energies are compared per atom (eV), forces and stress by component (eV/A, eV/A^3).
+
+    Args:
+        prediction: what the potential says of the graph.
+        graph: the structures with their labels.
+        function: from `loss_function`.
+    """
+    terms: dict[str, LossTerm] = {}
+    if graph.energy is not None:
+        n_atoms = graph.atoms_per_system()
+        error = (prediction.energy - graph.energy) / n_atoms
+        terms["energy"] = LossTerm(function(error, torch.zeros_like(error)), graph.n_systems)
+    for name in ("forces", "stress"):
+        predicted, label = getattr(prediction, name), getattr(graph, name)
+        if predicted is not None and label is not None:
+            terms[name] = LossTerm(function(predicted, label.to(predicted.dtype)), label.numel())
+    return terms

@@ -1,0 +1,116 @@
+"""Neighbor lists: all pairs within the cutoff, periodic images and self-images included."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import vesin
+from numpy.typing import NDArray
+
+from hermnet.elements import symbol
+from hermnet.errors import InputError
+from hermnet.graph import AtomicGraph
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Array = NDArray[Any]
+
+# Below this many atoms, starting vesin's threads takes longer than the search.
+_SERIAL_BELOW = 2000
+
+
+def with_neighbors(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    """The same structure with its edges, sorted by center, then neighbor, then shift.
+
+    An atom and its own periodic image are a pair like any other. Shifts refer to the positions as
+    they are given, wrapped into the cell or not.
+
+    Args:
+        graph: one structure; edges that it has are replaced.
+        cutoff: largest length of an edge in A.
+
+    Raises:
+        InputError: for a structure without atoms, positions that are not finite, a cutoff that is
+            not positive, or periodic directions whose lattice vectors are zero or dependent.
+        ValueError: if the graph holds several structures.
+    """
+    if graph.n_systems != 1:
+        raise ValueError(f"with_neighbors takes one structure, not {graph.n_systems}")
+    centers, neighbors, shifts = _pairs(
+        graph.positions.detach().cpu().double().numpy(),
+        graph.cell[0].detach().cpu().double().numpy(),
+        graph.pbc[0].cpu().numpy(),
+        cutoff,
+    )
+    device = graph.positions.device
+    return replace(
+        graph,
+        centers=torch.from_numpy(centers).to(device),
+        neighbors=torch.from_numpy(neighbors).to(device),
+        shifts=torch.from_numpy(shifts).to(device),
+    )
+
+
+def graph_from_atoms(atoms: Atoms, cutoff: float | None = None) -> AtomicGraph:
+    """An ASE structure as a graph without labels.
+
+    Args:
+        atoms: at least one atom; nothing is wrapped or changed.
+        cutoff: largest length of an edge in A; without one the graph has no edges.
+
+    Raises:
+        InputError: for an atom that is no element, and as `with_neighbors`.
+    """
+    if len(atoms) == 0:
+        raise InputError("a structure without atoms")
+    for number in np.unique(atoms.numbers):
+        symbol(int(number))  # refuses dummy atoms
+    graph = AtomicGraph(
+        positions=torch.tensor(atoms.positions, dtype=torch.float64),
+        atomic_numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
+        cell=torch.tensor(atoms.cell.array, dtype=torch.float64).reshape(1, 3, 3),
+        pbc=torch.tensor(atoms.pbc, dtype=torch.bool).reshape(1, 3),
+        batch=torch.zeros(len(atoms), dtype=torch.int64),
+        centers=torch.empty(0, dtype=torch.int64),
+        neighbors=torch.empty(0, dtype=torch.int64),
+        shifts=torch.empty((0, 3), dtype=torch.float64),
+    )
+    return graph if cutoff is None else with_neighbors(graph, cutoff)
+
+
+def _pairs(positions: Array, cell: Array, pbc: Array, cutoff: float) -> tuple[Array, Array, Array]:
+    """Centers (n_edges,), neighbors (n_edges,) and shifts (n_edges, 3) of one structure."""
+    _check(positions, cell, pbc, cutoff)
+    search = vesin.NeighborList(
+        cutoff=cutoff, full_list=True, n_threads=1 if len(positions) < _SERIAL_BELOW else 0
+    )
+    # A lattice vector along which nothing repeats may be anything, zero included: drop it.
+    box = np.where(pbc[:, None], cell, 0.0)
+    i, j, shift = search.compute(positions, box, pbc, quantities="ijS")
+    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], j, i))
+    return (
+        i[order].astype(np.int64),
+        j[order].astype(np.int64),
+        shift[order].astype(np.float64),
+    )
+
+
+def _check(positions: Array, cell: Array, pbc: Array, cutoff: float) -> None:
+    if not (cutoff > 0 and np.isfinite(cutoff)):
+        raise InputError(f"the cutoff must be a positive length in A, not {cutoff}")
+    if len(positions) == 0:
+        raise InputError("a structure without atoms has no neighbors")
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if len(bad):
+        raise InputError(f"the position of atom {bad[0]} is not a finite number")
+    if not np.isfinite(cell).all():
+        raise InputError("the cell has an entry that is not a finite number")
+    if np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+        raise InputError(
+            f"the structure is periodic (pbc {pbc.tolist()}) but its lattice vectors "
+            f"{cell.tolist()} are zero or dependent there"
+        )

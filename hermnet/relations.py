@@ -1,0 +1,290 @@
+"""Relation schemes: how the edges of a structure are split into relations.
+
+`Scheme.expand` builds the disjoint union of all relation subgraphs from indices alone. A **copy** is
+an (atom, relation) pair in use; the copies that send (sources) and those that receive (receivers)
+are listed apart, each sorted by relation, so that a relation owns one contiguous segment.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from hermnet.classes import ElementClasses
+from hermnet.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Copies:
+    """(atom, relation) pairs sorted by relation."""
+
+    atom: Tensor  # (n_copies,) int64
+    offsets: Tensor  # (n_relations,) int32, where each relation's segment ends
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The disjoint union of the relation subgraphs, as indices.
+
+    With two sides (`triadic`) the relations of sources and edges are numbered
+    ``2 * relation + side``, those of receivers ``relation``.
+    """
+
+    receivers: Copies
+    sources: Copies
+    edge: Tensor  # (n_relational_edges,) int64, the graph's edge
+    centers: Tensor  # (n_relational_edges,) int64, into receivers
+    neighbors: Tensor  # (n_relational_edges,) int64, into sources
+    neighbor_atoms: Tensor  # (n_relational_edges,) int64, the sending atom
+    offsets: Tensor  # (n_relations * n_sides,) int32, where each segment of edges ends
+    side_rows: Tensor  # (n_receivers, n_sides) int64, rows of sums taken apart by side
+    side_centers: Tensor  # (n_relational_edges,) int64, n_sides * center + side
+
+
+torch.export.register_dataclass(Copies)
+torch.export.register_dataclass(Expansion)
+
+
+class Links(NamedTuple):
+    """Relational edges before they are sorted."""
+
+    edge: Tensor  # (n_links,) int64, the graph's edge
+    relation: Tensor  # (n_links,) int64
+    side: Tensor  # (n_links,) int64
+
+
+def _ends(sorted_ids: Tensor, n_ids: int) -> Tensor:
+    every = torch.arange(n_ids, device=sorted_ids.device)
+    return torch.searchsorted(sorted_ids, every, right=True).to(torch.int32)
+
+
+def _copies(key: Tensor, n_relations: int, n_atoms: int) -> tuple[Copies, Tensor]:
+    """The distinct ``relation * n_atoms + atom`` keys, and for each key its row."""
+    used, row = torch.unique(key, return_inverse=True)
+    return Copies(used % n_atoms, _ends(used // n_atoms, n_relations)), row
+
+
+class Scheme(ABC):
+    """What decides the relation of an edge.
+
+    Args:
+        classes: the element classes that relations are made of.
+    """
+
+    n_sides: ClassVar[int] = 1
+    gated: ClassVar[bool]  # whether a copy appears only with its first neighbor
+
+    def __init__(self, classes: ElementClasses) -> None:
+        self.names = classes.names
+        self.n_classes = len(classes.names)
+
+    @property
+    def n_relations(self) -> int:
+        """Number of relations."""
+        return len(self.labels)
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """The relations' names, in the order of their index."""
+
+    @abstractmethod
+    def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
+        """Every edge with its relation and side; an edge may belong to several relations.
+
+        Args:
+            classes: (n_atoms,) int64, the class of each atom.
+            centers: (n_edges,) int64, the receiving atoms.
+            neighbors: (n_edges,) int64, the sending atoms.
+        """
+
+    def standing(self, classes: Tensor) -> Tensor | None:
+        """The relation in which every atom receives, neighbors or not; None where there is none."""
+        return None
+
+    @final
+    @torch.no_grad()
+    def expand(
+        self, classes: Tensor, centers: Tensor, neighbors: Tensor, part: Tensor | None = None
+    ) -> Expansion:
+        """The disjoint union of the relation subgraphs.
+
+        Args:
+            classes: (n_atoms,) int64, the class of each atom.
+            centers: (n_edges,) int64, the receiving atoms.
+            neighbors: (n_edges,) int64, the sending atoms.
+            part: (n_relations,) int64, a new number for each relation, -1 to leave it out; None
+                keeps all.
+        """
+        n_atoms, n_relations, n_sides = classes.shape[0], self.n_relations, self.n_sides
+        links, standing = self.links(classes, centers, neighbors), self.standing(classes)
+        if part is not None:
+            n_relations = int((part >= 0).sum())
+            links = _renumber(links, part)
+            standing = None if standing is None else part[standing]
+        slot = links.relation * n_sides + links.side
+        slot, order = torch.sort(slot, stable=True)
+        edge, relation = links.edge[order], links.relation[order]
+        center, neighbor = centers[edge], neighbors[edge]
+        if standing is None:
+            receivers, row = _copies(relation * n_atoms + center, n_relations, n_atoms)
+        else:
+            receivers, row_of = _standing_copies(standing, n_relations)
+            row = row_of[center]
+        sources, source_row = _copies(slot * n_atoms + neighbor, n_relations * n_sides, n_atoms)
+        return Expansion(
+            receivers=receivers,
+            sources=sources,
+            edge=edge,
+            centers=row,
+            neighbors=source_row,
+            neighbor_atoms=neighbor,
+            offsets=_ends(slot, n_relations * n_sides),
+            side_rows=self._side_rows(receivers, n_relations, part),
+            side_centers=row * n_sides + slot % n_sides,
+        )
+
+    def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
+        first = torch.arange(receivers.atom.shape[0], device=receivers.atom.device) * self.n_sides
+        return first.unsqueeze(1)
+
+
+def _renumber(links: Links, part: Tensor) -> Links:
+    relation = part[links.relation]
+    kept = relation >= 0
+    return Links(links.edge[kept], relation[kept], links.side[kept])
+
+
+def _standing_copies(relation: Tensor, n_relations: int) -> tuple[Copies, Tensor]:
+    """One copy for each atom that has a relation, and for each atom its copy's row."""
+    atoms = torch.arange(relation.shape[0], device=relation.device)[relation >= 0]
+    sorted_relation, order = torch.sort(relation[atoms], stable=True)
+    atoms = atoms[order]
+    row = torch.zeros_like(relation)
+    row[atoms] = torch.arange(atoms.shape[0], device=relation.device)
+    return Copies(atoms, _ends(sorted_relation, n_relations)), row
+
+
+def _all_edges(centers: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.arange(centers.shape[0], device=centers.device), torch.zeros_like(centers)
+
+
+@final
+class NoRelations(Scheme):
+    """`none`: one relation for all edges; the homogeneous network."""
+
+    gated = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Scheme.labels`."""
+        return ("all",)
+
+    def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
+        """See `Scheme.links`."""
+        edge, zero = _all_edges(centers)
+        return Links(edge, zero, zero)
+
+    def standing(self, classes: Tensor) -> Tensor:
+        """See `Scheme.standing`."""
+        return torch.zeros_like(classes)
+
+
+@final
+class VertexRelations(Scheme):
+    """`vertex` (HVNet): the relation of an edge is the class of the receiving atom."""
+
+    gated = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Scheme.labels`; such as ``O``."""
+        return self.names
+
+    def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
+        """See `Scheme.links`."""
+        edge, zero = _all_edges(centers)
+        return Links(edge, classes[centers], zero)
+
+    def standing(self, classes: Tensor) -> Tensor:
+        """See `Scheme.standing`."""
+        return classes
+
+
+@final
+class PairRelations(Scheme):
+    """`pair` (HPNet): the relation of an edge is the ordered pair of its atoms' classes."""
+
+    gated = True
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Scheme.labels`; neighbor first, such as ``H-O`` for messages from H to O."""
+        return tuple(f"{j}-{i}" for j in self.names for i in self.names)
+
+    def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
+        """See `Scheme.links`."""
+        edge, zero = _all_edges(centers)
+        return Links(edge, classes[neighbors] * self.n_classes + classes[centers], zero)
+
+
+@final
+class TriadicRelations(Scheme):
+    """`triadic` (HTNet): an unordered pair {a, b} of classes that both occur around the center.
+
+    An edge from a neighbor of class a belongs to {a, b} for every class b around its center. It is on
+    side 0 where a is the first of the pair, on side 1 where it is the second; both sides of {a, a}
+    are the same edges, kept once on side 0.
+    """
+
+    gated = True
+    n_sides = 2
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Scheme.labels`; the neighbors' classes around any center, such as ``H-*-O``."""
+        n = self.names
+        return tuple(f"{n[a]}-*-{n[b]}" for a in range(len(n)) for b in range(a, len(n)))
+
+    def _relation(self, first: Tensor, second: Tensor) -> Tensor:
+        """Index of {first, second} with first <= second in the order of `labels`."""
+        return first * self.n_classes - first * (first - 1) // 2 + (second - first)
+
+    def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
+        """See `Scheme.links`."""
+        present = classes.new_zeros(classes.shape[0], self.n_classes, dtype=torch.bool)
+        present[centers, classes[neighbors]] = True
+        edge, other = present[centers].nonzero(as_tuple=True)
+        own = classes[neighbors[edge]]
+        relation = self._relation(torch.minimum(own, other), torch.maximum(own, other))
+        return Links(edge, relation, (own > other).to(torch.int64))
+
+    def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
+        classes = torch.arange(self.n_classes, device=receivers.atom.device)
+        like = classes.new_zeros(self.n_relations, dtype=torch.bool)
+        like[self._relation(classes, classes)] = True
+        if part is not None:
+            like = like[torch.argsort(part)[-n_relations:]]
+        rows = torch.arange(receivers.atom.shape[0], device=receivers.atom.device)
+        relation = torch.searchsorted(receivers.offsets.to(torch.int64), rows, right=True)
+        second = torch.where(like[relation], 0, 1)
+        return torch.stack((2 * rows, 2 * rows + second), dim=1)
+
+
+SCHEMES: dict[str, type[Scheme]] = {
+    "none": NoRelations,
+    "vertex": VertexRelations,
+    "pair": PairRelations,
+    "triadic": TriadicRelations,
+}
+
+
+def make_scheme(name: str, classes: ElementClasses) -> Scheme:
+    """The scheme called `name`; an unknown name raises `InputError`."""
+    if name not in SCHEMES:
+        raise InputError(f"model.relations: unknown '{name}'; {nearest(name, SCHEMES)}")
+    return SCHEMES[name](classes)

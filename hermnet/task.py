@@ -1,0 +1,179 @@
+"""The Lightning module: a potential, its loss, its errors, its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hermnet.checkpoint import describe
+from hermnet.class_path import build
+from hermnet.compiled import CompiledEvaluator
+from hermnet.errors import InputError
+from hermnet.graph import AtomicGraph
+from hermnet.losses import LossTerm, loss_function, loss_terms
+from hermnet.metrics import ErrorSums
+from hermnet.potential import Potential, Prediction
+
+_MILLI = 1000.0  # eV to meV
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """A recipe's ``training`` section.
+
+    Attributes:
+        energy_weight: weight of the loss on energies per atom.
+        forces_weight: weight of the loss on force components.
+        stress_weight: weight of the loss on stress components; 0 leaves the stress out.
+        loss: l1, l2 or huber, for all targets.
+        huber_delta: where the Huber loss turns linear, in eV, eV/A, eV/A^3.
+        optimizer: ``class_path`` of a torch optimizer and its arguments.
+        scheduler: ``class_path`` of a torch learning-rate scheduler and its arguments.
+        scheduler_interval: whether the scheduler counts epochs or steps.
+        ema_decay: decay of the moving average of the weights, which is what is validated, tested and
+            kept; null for none.
+        compile: whether to compile the potential; pays after a minute or so of compiling.
+        seed: of the initial weights.
+    """
+
+    energy_weight: float = 1.0
+    forces_weight: float = 1.0
+    stress_weight: float = 0.0
+    loss: str = "l2"
+    huber_delta: float = 0.01
+    optimizer: dict[str, Any] = field(
+        default_factory=lambda: {"class_path": "torch.optim.AdamW", "lr": 1e-3}
+    )
+    scheduler: dict[str, Any] | None = None
+    scheduler_interval: Literal["epoch", "step"] = "epoch"
+    ema_decay: float | None = 0.99
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        weights = self.weights()
+        if min(weights.values()) < 0 or max(weights.values()) == 0:
+            raise InputError("training: loss weights must not be negative, and one must be positive")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
+        loss_function(self.loss, self.huber_delta)
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each target."""
+        return {
+            "energy": self.energy_weight,
+            "forces": self.forces_weight,
+            "stress": self.stress_weight,
+        }
+
+
+class PotentialTask(pl.LightningModule):
+    """Trains and evaluates a potential.
+
+    Args:
+        potential: the potential, with reference energies set.
+        options: the recipe's ``training`` section.
+        recipe: the resolved recipe as plain types, kept in checkpoints.
+    """
+
+    def __init__(
+        self, potential: Potential, options: TrainingOptions, recipe: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.potential = potential
+        self.options = options
+        self.recipe = dict(recipe)
+        self._function = loss_function(options.loss, options.huber_delta)
+        self._errors = ErrorSums()
+        if options.compile:
+            potential.evaluate = CompiledEvaluator()
+
+    def forward(self, graph: AtomicGraph) -> Prediction:
+        """Energy and forces, and the stress where the loss wants it."""
+        return self.potential(graph, stress=self.options.stress_weight > 0)  # type: ignore[no-any-return]
+
+    def training_step(self, graph: AtomicGraph, batch_idx: int) -> Tensor:
+        """The weighted loss of a batch."""
+        prediction = self(graph)
+        terms = loss_terms(prediction, graph, self._function)
+        # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
+        loss = 0.0 * prediction.energy.sum()
+        for name, weight in self.options.weights().items():
+            if weight > 0:
+                mean = self._mean(terms[name])
+                loss = loss + weight * mean
+                self._log_loss(f"train_{name}_loss", mean, graph)
+        self._log_loss("train_loss", loss, graph)
+        return loss
+
+    def _log_loss(self, name: str, value: Tensor, graph: AtomicGraph) -> None:
+        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=graph.n_systems)
+
+    def _mean(self, term: LossTerm) -> Tensor:
+        """The mean over all processes' values, once DDP has averaged the gradients."""
+        world = self.trainer.world_size
+        if world == 1:
+            return term.total / term.count
+        count = torch.tensor(float(term.count), device=self.device)
+        count = self.trainer.strategy.reduce(count, reduce_op="sum")  # type: ignore[assignment]
+        return term.total * world / count
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting errors anew."""
+        self._errors = ErrorSums()
+
+    def validation_step(self, graph: AtomicGraph, batch_idx: int) -> None:
+        """Count a batch's errors."""
+        self._errors.update(self(graph), graph)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors of all frames, in meV, meV/atom and meV/A."""
+        self._log_errors("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting errors anew."""
+        self._errors = ErrorSums()
+
+    def test_step(self, graph: AtomicGraph, batch_idx: int) -> None:
+        """Count a batch's errors."""
+        self._errors.update(self(graph), graph)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the errors of all frames, in meV, meV/atom and meV/A."""
+        self._log_errors("test")
+
+    def _log_errors(self, split: str) -> None:
+        errors = self._errors.reduce(
+            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore[arg-type,return-value]
+        )
+        for name, value in errors.items():
+            self.log(
+                f"{split}_{name}", _MILLI * value, prog_bar=name == "forces_mae", batch_size=1
+            )
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and scheduler from their ``class_path``."""
+        optimizer = build(self.options.optimizer, Optimizer, self.parameters())  # type: ignore[type-abstract]
+        if self.options.scheduler is None:
+            return optimizer
+        scheduler = {
+            "scheduler": build(self.options.scheduler, LRScheduler, optimizer),
+            "interval": self.options.scheduler_interval,
+            "monitor": self.monitor(),
+        }
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def monitor(self) -> str:
+        """The validation error that decides what is best: of the forces where they are trained."""
+        return "val_forces_mae" if self.options.forces_weight > 0 else "val_energy_per_atom_mae"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what the checkpoint is."""
+        checkpoint.update(describe(self.potential, self.recipe))

@@ -1,0 +1,62 @@
+"""Units: from what a file holds to what the model sees (eV, A, eV/A, eV/A^3)."""
+
+from __future__ import annotations
+
+from ase import units
+
+from hermnet.errors import InputError, nearest
+
+# The project's convention for rMD17; CODATA 2014 to 2022 give 0.043364104, 2.6e-7 of it less.
+EV_PER_KCAL_PER_MOL = 0.0433641153
+
+_ENERGIES = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "kcal/mol": EV_PER_KCAL_PER_MOL,
+    "kJ/mol": EV_PER_KCAL_PER_MOL / 4.184,
+    "Hartree": units.Hartree,
+    "Ha": units.Hartree,
+    "Rydberg": units.Rydberg,
+    "Ry": units.Rydberg,
+}
+_LENGTHS = {
+    "A": 1.0,
+    "Angstrom": 1.0,
+    "Bohr": units.Bohr,
+    "nm": units.nm,
+    "pm": 1e-2,
+}
+_PRESSURES = {
+    "GPa": units.GPa,
+    "MPa": 1e-3 * units.GPa,
+    "Pa": units.Pascal,
+    "kbar": 1e3 * units.bar,
+    "bar": units.bar,
+}
+_FACTORS = {
+    "energy": _ENERGIES,
+    "length": _LENGTHS,
+    "forces": {f"{e}/{a}": x / y for e, x in _ENERGIES.items() for a, y in _LENGTHS.items()},
+    "stress": _PRESSURES
+    | {f"{e}/{a}^3": x / y**3 for e, x in _ENERGIES.items() for a, y in _LENGTHS.items()},
+}
+
+
+def to_internal(quantity: str, unit: str) -> float:
+    """The factor that turns a value in `unit` into the model's unit.
+
+    Args:
+        quantity: ``energy`` (to eV), ``length`` (to A), ``forces`` (to eV/A) or ``stress`` (to
+            eV/A^3).
+        unit: such as ``kcal/mol``, ``Bohr``, ``Hartree/Bohr``, ``GPa`` or ``eV/A^3``; spelled
+            exactly, since upper and lower case tell meV and MeV apart.
+
+    Raises:
+        InputError: for a quantity or a unit that is not known.
+    """
+    if quantity not in _FACTORS:
+        raise InputError(f"unknown quantity '{quantity}'; {nearest(quantity, _FACTORS)}")
+    factors = _FACTORS[quantity]
+    if unit not in factors:
+        raise InputError(f"unknown unit '{unit}' of {quantity}; {nearest(unit, factors)}")
+    return factors[unit]

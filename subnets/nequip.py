@@ -1,0 +1,174 @@
+"""A network in the manner of NequIP: Batzner et al., Nat. Commun. 13, 2453 (2022)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hermnet.errors import InputError
+from hermnet.geometry import RelationalGraph
+from hermnet.subnetwork import Interaction, Shape
+
+
+@final
+class NequIP(Interaction):
+    r"""Interaction block of features of any degree, parity (-1)^l (figure 1 and "Methods").
+
+    Message of a neighbor, summed over all paths (l1, l2) into a degree l3, with Clebsch-Gordan
+    tensors C normalised as e3nn's ``component`` and radial weights R of each path and channel::
+
+        m_ij^l3 = sum_(l1, l2) R_(l1, l2, l3)(r_ij) sqrt(2 l3 + 1) / sqrt(n_paths(l3))
+                  C^(l1, l2, l3) (A^l1 x_j^l1) Y^l2(r_ij)
+
+    Update, with gates ``g`` that are further scalars of the same linear layer::
+
+        y_i^l  = B^l sum_j m_ij^l / sqrt(mean number of neighbors) + D^l x_i^l
+        dx_i^0 = silu(y_i^0)        dx_i^l = sigmoid(g_i^l) y_i^l
+
+    `A`, `B`, `D` and the network behind `R` belong to the relation. That network sees radial basis
+    times envelope and has no biases, so that messages vanish at the cutoff. Unlike in the published
+    network the paths into a degree are added channel by channel within the message, not mixed after the sum,
+    and there is only one parity for each degree.
+
+    Args:
+        shape: sizes and relations.
+        radial_hidden: width of the radial network.
+        radial_layers: its number of hidden layers.
+
+    Raises:
+        InputError: for less than one layer or column of the radial network.
+    """
+
+    max_degree: ClassVar[int | None] = None
+    default_lmax: ClassVar[int] = 2
+    uses_harmonics: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, *, radial_hidden: int = 64, radial_layers: int = 2) -> None:
+        super().__init__(shape)
+        if min(radial_hidden, radial_layers) < 1:
+            raise InputError(
+                "model.subnet: radial_hidden and radial_layers have to be at least 1, "
+                f"not {radial_hidden} and {radial_layers}"
+            )
+        c, lmax = shape.n_channels, shape.lmax
+        self.rows = [2 * degree + 1 for degree in range(lmax + 1)]
+        self.scale = 1.0 / math.sqrt(max(shape.mean_neighbors, 1.0))
+        self.product = TensorProduct(lmax)
+        self.source = nn.ModuleList(shape.source_linear(c, c, bias=False) for _ in self.rows)
+        widths = [shape.n_radial + 1] + [radial_hidden] * radial_layers
+        self.radial = nn.ModuleList(
+            shape.edge_linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.weights = shape.edge_linear(radial_hidden, self.product.n_paths * c, bias=False)
+        outputs = [c * (lmax + 1)] + [c] * lmax  # degree 0 brings a gate for each higher one
+        self.update = nn.ModuleList(shape.receiver_linear(2 * c, n, bias=False) for n in outputs)
+
+    def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        """See `Interaction.forward`."""
+        assert graph.harmonics is not None, "uses_harmonics asks for them"
+        sources = graph.expansion.sources.offsets
+        parts = zip(self.source, graph.at_sources(x).split(self.rows, dim=1), strict=True)
+        h = torch.cat([linear(part, sources) for linear, part in parts], dim=1)
+        messages = self.product(
+            h.index_select(0, graph.neighbors), graph.harmonics, self._path_weights(graph)
+        )
+        total = graph.sum_messages(messages) * self.scale
+        return self._update(torch.cat((total, graph.at_receivers(x)), dim=2), graph)
+
+    def _path_weights(self, graph: RelationalGraph) -> Tensor:
+        """(n_edges, n_paths, n_channels), zero at the cutoff."""
+        edges = graph.expansion.offsets
+        r = graph.enveloped
+        for linear in self.radial:
+            r = F.silu(linear(r, edges))
+        weights: Tensor = self.weights(r, edges)
+        return weights.view(weights.shape[0], self.product.n_paths, -1)
+
+    def _update(self, y: Tensor, graph: RelationalGraph) -> Tensor:
+        """Linear layers and gates on messages beside own features, (n_receivers, m, 2 n_channels)."""
+        offsets = graph.expansion.receivers.offsets
+        parts = zip(self.update, y.split(self.rows, dim=1), strict=True)
+        scalars, *higher = [linear(part, offsets) for linear, part in parts]
+        s, *gates = scalars.chunk(len(self.rows), dim=2)  # each (n_receivers, 1, n_channels)
+        gated = [torch.sigmoid(g) * part for g, part in zip(gates, higher, strict=True)]
+        return torch.cat((F.silu(s), *gated), dim=1)
+
+
+@final
+class TensorProduct(nn.Module):
+    r"""Weighted Clebsch-Gordan product of features and harmonics, channel by channel.
+
+    The harmonics of an edge meet the Clebsch-Gordan tensors first, which leaves one small matrix for
+    each edge and output degree; only these meet the channels.
+
+    Args:
+        lmax: highest degree of features, harmonics and result; parity is (-1)^l.
+
+    Attributes:
+        paths: the degrees (l1, l2, l3) of features, harmonics and result, in the order of weights.
+    """
+
+    def __init__(self, lmax: int) -> None:
+        super().__init__()
+        from e3nn import o3  # late: its import takes seconds
+
+        kinds = [ir for _, ir in o3.Irreps.spherical_harmonics(lmax)]
+        found = [(a.l, b.l, c.l) for a in kinds for b in kinds for c in a * b if c in kinds]
+        self.paths = sorted(found, key=lambda path: (path[0], path[2], path[1]))
+        self.n_paths = len(self.paths)
+        self.degrees = range(lmax + 1)
+        blocks = []
+        for degree in self.degrees:
+            into = [path for path in self.paths if path[2] == degree]
+            factor = math.sqrt((2 * degree + 1) / len(into))
+            block = torch.zeros((lmax + 1) ** 2, 2 * degree + 1, 0, dtype=torch.float64)
+            for l1, l2, l3 in into:
+                tensor = factor * o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+                rest = (lmax + 1) ** 2 - (l2 + 1) ** 2
+                padded = F.pad(tensor.permute(1, 2, 0), (0, 0, 0, 0, l2 * l2, rest))
+                block = torch.cat((block, padded), dim=2)
+            blocks.append(block)
+        # (n_harmonics, sum over l3 of (2 l3 + 1) x rows of all paths into l3)
+        coupling = torch.cat([block.flatten(1) for block in blocks], dim=1)
+        self.register_buffer("coupling", coupling.to(torch.get_default_dtype()), persistent=False)
+        self.coupling: Tensor
+        self.sizes = [block.shape[1] * block.shape[2] for block in blocks]
+
+    def _count(self, l1: int, l3: int | None = None) -> int:
+        return sum(path[0] == l1 and l3 in (None, path[2]) for path in self.paths)
+
+    def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
+        """The product.
+
+        Args:
+            x: (n_edges, (lmax+1)^2, n_channels).
+            harmonics: (n_edges, (lmax+1)^2).
+            weights: (n_edges, n_paths, n_channels).
+
+        Returns:
+            (n_edges, (lmax+1)^2, n_channels).
+        """
+        parts = x.split([2 * l1 + 1 for l1 in self.degrees], dim=1)
+        by_l1 = weights.unsqueeze(2).split([self._count(l1) for l1 in self.degrees], dim=1)
+        weighted = []  # for each l1, the rows into every l3
+        for l1, part, weight in zip(self.degrees, parts, by_l1, strict=True):
+            rows = (weight * part.unsqueeze(1)).flatten(1, 2)
+            sizes = [self._count(l1, l3) * (2 * l1 + 1) for l3 in self.degrees]
+            weighted.append(rows.split(sizes, dim=1))
+        couplings = (harmonics @ self.coupling).split(self.sizes, dim=1)
+        results = [
+            _contract(coupling, torch.cat(rows, dim=1), 2 * l3 + 1)
+            for l3, coupling, *rows in zip(self.degrees, couplings, *weighted, strict=True)
+        ]
+        return torch.cat(results, dim=1)
+
+
+def _contract(coupling: Tensor, rows: Tensor, n_out: int) -> Tensor:
+    """(n_edges, n_out * k) and (n_edges, k, n_channels) -> (n_edges, n_out, n_channels)."""
+    if n_out == 1:  # torch.bmm is slow where a matrix has a single row
+        return (coupling.unsqueeze(2) * rows).sum(dim=1, keepdim=True)
+    return torch.bmm(coupling.view(coupling.shape[0], n_out, rows.shape[1]), rows)

@@ -1,0 +1,71 @@
+"""PaiNN, as published: Schuett, Unke and Gastegger, ICML 2021, arXiv:2102.03150."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hermnet.geometry import RelationalGraph
+from hermnet.subnetwork import Interaction, Shape
+
+_EPSILON = 1e-8  # under the root of |V v|^2, whose slope is infinite at zero
+
+
+@final
+class PaiNN(Interaction):
+    r"""Message and update block of PaiNN.
+
+    Message, with ``f`` the filter of an edge and ``phi`` the source's transform (eq. 7, 8)::
+
+        ds_i = sum_j phi_s(s_j) f_s(r_ij)
+        dv_i = sum_j v_j phi_vv(s_j) f_vv(r_ij) + phi_vs(s_j) f_vs(r_ij) r_ij / |r_ij|
+
+    Update (eq. 9, 10), on the features after the message::
+
+        ds_i = a_ss(s_i, |V v_i|) + a_sv(s_i, |V v_i|) <U v_i, V v_i>
+        dv_i = a_vv(s_i, |V v_i|) U v_i
+
+    `phi`, `f`, `a`, `U` and `V` belong to the relation.
+    """
+
+    max_degree: ClassVar[int | None] = 1
+    default_lmax: ClassVar[int] = 1
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        c = shape.n_channels
+        self.source_in = shape.source_linear(c, c)
+        self.source_out = shape.source_linear(c, 3 * c)
+        self.filter = shape.edge_linear(shape.n_radial + 1, 3 * c, bias=False)
+        self.mix = shape.receiver_linear(c, 2 * c, bias=False)
+        self.update_in = shape.receiver_linear(2 * c, c)
+        self.update_out = shape.receiver_linear(c, 3 * c)
+
+    def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        """See `Interaction.forward`."""
+        message = self._message(x, graph)
+        x = graph.at_receivers(x)[:, :4] + message
+        return message + self._update(x, graph.expansion.receivers.offsets)
+
+    def _message(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        offsets = graph.expansion.sources.offsets
+        phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
+        f = self.filter(graph.enveloped, graph.expansion.offsets)  # its bias meets the envelope
+        scalar, radial, vector = (phi.index_select(0, graph.neighbors) * f).chunk(3, dim=1)
+        v = graph.at_neighbors(x[:, 1:4])  # (n_edges, 3, n_channels)
+        dv = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * v
+        return graph.sum_messages(torch.cat((scalar.unsqueeze(1), dv), dim=1))
+
+    def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
+        s, v = x[:, 0], x[:, 1:]
+        big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
+        norm = torch.sqrt((big_v * big_v).sum(dim=1) + _EPSILON)
+        a = self.update_out(
+            F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets
+        )
+        own, vector, inner = a.chunk(3, dim=1)
+        ds = own + inner * (big_u * big_v).sum(dim=1)
+        return torch.cat((ds.unsqueeze(1), vector.unsqueeze(1) * big_u), dim=1)

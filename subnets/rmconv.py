@@ -1,0 +1,93 @@
+"""RMConv, HermNet's own sub-network: Wang et al., npj Comput. Mater. 8, 53 (2022), figure 3."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hermnet.geometry import RelationalGraph
+from hermnet.subnetwork import Interaction, Shape
+
+_EPSILON = 1e-8  # under the root of |v|^2, whose slope is infinite at zero
+
+
+@final
+class RMConv(Interaction):
+    r"""Radial message and update, angular message and update (figure 3b to 3f of the paper).
+
+    Radial message and update, with ``w`` the filter of an edge, which carries the envelope ``f``, and
+    ``phi`` the source's transform, as in PaiNN; with two sides (`triadic`) their mean is added::
+
+        a_ij = phi_s(s_j) w_s(r_ij)                                     s'_i = s_i + sum_j a_ij
+        b_ij = v_j phi_vv(s_j) w_vv(r_ij) + phi_vs(s_j) w_vs(r_ij) r_ij / |r_ij|
+                                                                        v'_i = v_i + sum_j b_ij
+
+    Angular message, for each side k of the relation::
+
+        m_ik = sum_j b_ij / (1 + sum_j f(r_ij))                         j on side k
+
+    Angular update, with k' the opposite side and <m> the mean over the sides::
+
+        ds_i = g_ss + g_sv mean_k (U m_ik . V m_ik')                    g = g(s'_i, |v'_i|)
+        dv_i = g_vv U <m_i>
+
+    `phi`, `w`, `g`, `U` and `V` belong to the relation. The published code differs in this:
+
+    - Its scalar product is that of one normalised vector with itself, which is 1 whatever the
+      geometry. Two learned mixtures, U and V, make it a sum of cosines over pairs of neighbors; it
+      is not normalised, which would not be smooth where a mean vanishes.
+    - Its mean over neighbors jumps when a neighbor leaves, and its triadic filter does not vanish
+      at the cutoff. Here every sum carries the envelope, and the 1 keeps the mean smooth when the
+      last neighbor leaves.
+    - It averages vectors and coefficients g of the neighbors after their own radial update. That
+      exists only for neighbors which receive in the same relation; here the vector is the one that
+      the edge brings, and g is the receiver's.
+    - Its dropout is left out: energies and forces have to be a function of the positions.
+    """
+
+    max_degree: ClassVar[int | None] = 1
+    default_lmax: ClassVar[int] = 1
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        c = shape.n_channels
+        self.source_in = shape.source_linear(c, c)
+        self.source_out = shape.source_linear(c, 3 * c)
+        self.filter = shape.edge_linear(shape.n_radial + 1, 3 * c, bias=False)
+        self.mix = shape.receiver_linear(c, 2 * c, bias=False)
+        self.update_in = shape.receiver_linear(2 * c, c)
+        self.update_out = shape.receiver_linear(c, 3 * c)
+
+    def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        """See `Interaction.forward`."""
+        sums = graph.sum_by_side(self._messages(x, graph))  # (n_receivers, n_sides, 4, n_channels)
+        radial = sums.mean(dim=1)
+        weights = 1.0 + graph.sum_by_side(graph.envelope)  # (n_receivers, n_sides)
+        means = sums[:, :, 1:] / weights[:, :, None, None]
+        x = graph.at_receivers(x)[:, :4] + radial
+        return radial + self._angular_update(x, means, graph.expansion.receivers.offsets)
+
+    def _messages(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        """Radial messages, (n_edges, 4, n_channels)."""
+        offsets = graph.expansion.sources.offsets
+        phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
+        w = self.filter(graph.enveloped, graph.expansion.offsets)  # its bias meets the envelope
+        scalar, radial, vector = (phi.index_select(0, graph.neighbors) * w).chunk(3, dim=1)
+        v = graph.at_neighbors(x[:, 1:4])  # (n_edges, 3, n_channels)
+        b = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * v
+        return torch.cat((scalar.unsqueeze(1), b), dim=1)
+
+    def _angular_update(self, x: Tensor, means: Tensor, offsets: Tensor) -> Tensor:
+        """The change by the sides' means (n_receivers, n_sides, 3, n_channels)."""
+        big_u, big_v = self.mix(means, offsets).chunk(2, dim=3)
+        inner = (big_u * big_v.flip(1)).sum(dim=2).mean(dim=1)  # (n_receivers, n_channels)
+        s, v = x[:, 0], x[:, 1:]
+        norm = torch.sqrt((v * v).sum(dim=1) + _EPSILON)
+        g = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
+        own, vector, angle = g.chunk(3, dim=1)
+        ds = own + angle * inner
+        dv = vector.unsqueeze(1) * big_u.mean(dim=1)
+        return torch.cat((ds.unsqueeze(1), dv), dim=1)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hermnet import cli
+from hermnet.cli import main
+from hermnet.errors import InputError, InputErrors
+
+HEAVY = ("torch", "pytorch_lightning", "numpy", "omegaconf", "ase", "matplotlib")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the command line asks `hermnet.runs` and `hermnet.config` for, which do nothing here."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+    runs, config = ModuleType("hermnet.runs"), ModuleType("hermnet.config")
+    for name in ("fit", "validate", "test", "predict"):
+
+        def record(recipe: object, *, name: str = name, **options: object) -> None:
+            asked.append((name, {"recipe": recipe, **options}))
+
+        runs.__dict__[name] = record
+
+    class Recipe(tuple[str, list[str]]):
+        def to_yaml(self) -> str:
+            return f"name: {self[0]}\n"
+
+    config.__dict__["resolve"] = lambda source, overrides: Recipe((source, overrides))
+    monkeypatch.setitem(sys.modules, "hermnet.runs", runs)
+    monkeypatch.setitem(sys.modules, "hermnet.config", config)
+    monkeypatch.setattr("hermnet.runs", runs, raising=False)
+    monkeypatch.setattr("hermnet.config", config, raising=False)
+    return asked
+
+
+def test_a_fit_with_overrides_anywhere(calls: list[Any]):
+    argv = ["fit", "model.subnet=schnet", "--config", "quickstart", "trainer.max_epochs=3"]
+    assert main([*argv, "--overwrite", "model.relations=pair"]) == 0
+    recipe = ("quickstart", ["model.subnet=schnet", "trainer.max_epochs=3", "model.relations=pair"])
+    assert calls == [("fit", {"recipe": recipe, "resume": None, "overwrite": True})]
+
+
+@pytest.mark.parametrize(
+    ("argv", "resume", "overrides"),
+    [
+        (["--resume"], "last", []),
+        (["--resume", "model.cutoff=4"], "last", ["model.cutoff=4"]),
+        (["--resume", "runs/a/epoch=3.ckpt"], "runs/a/epoch=3.ckpt", []),
+        (["model.cutoff=4", "--resume", "epoch=3.ckpt"], "epoch=3.ckpt", ["model.cutoff=4"]),
+    ],
+)
+def test_resume_with_and_without_a_checkpoint(
+    calls: list[Any], argv: list[str], resume: str, overrides: list[str]
+):
+    assert main(["fit", "--config", "quickstart", *argv]) == 0
+    recipe = ("quickstart", overrides)
+    assert calls == [("fit", {"recipe": recipe, "resume": resume, "overwrite": False})]
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_checkpoint_for_the_other_commands(calls: list[Any], command: str):
+    assert main([command, "--config", "quickstart"]) == 0
+    assert main([command, "--config", "quickstart", "--checkpoint", "best.ckpt"]) == 0
+    assert [options["checkpoint"] for _, options in calls] == [None, "best.ckpt"]
+    assert [name for name, _ in calls] == [command, command]
+
+
+def test_predict_takes_an_output(calls: list[Any]):
+    argv = ["predict", "--config", "quickstart", "--checkpoint", "a.ckpt", "--output", "a.xyz"]
+    assert main(argv) == 0
+    recipe: tuple[str, list[str]] = ("quickstart", [])
+    options = {"recipe": recipe, "checkpoint": "a.ckpt", "output": "a.xyz"}
+    assert calls == [("predict", options)]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_print_config_runs_nothing(
+    calls: list[Any], capsys: pytest.CaptureFixture[str], command: str
+):
+    assert main([command, "--config", "quickstart", "--print-config"]) == 0
+    assert capsys.readouterr().out == "name: quickstart\n"
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "the following arguments are required: command"),
+        (["fti"], "invalid choice: 'fti' (choose from"),
+        (["fit"], "--config is missing: give a recipe's name (hermnet list configs) or a path"),
+        (["fit", "--config"], "argument --config: expected one argument"),
+        (["fit", "--cofnig", "quickstart"], "unknown option '--cofnig'; did you mean '--config'?"),
+        (["fit", "--conf", "quickstart"], "unknown option '--conf'; did you mean '--config'?"),
+        (["fit", "--checkpoint=a"], "unknown option '--checkpoint'; "),
+        (["list", "subnet"], "invalid choice: 'subnet' (choose from 'subnets', 'relations'"),
+        (["list", "subnets", "model.cutoff=3"], "unexpected 'model.cutoff=3'; list takes one"),
+        (["fit", "--config", "quikstart"], "unknown recipe 'quikstart'; did you mean 'quickstart'"),
+        (["fit", "--config", "no/recipe.yaml"], "there is no recipe file 'no/recipe.yaml'"),
+        (["fit", "--config", "quickstart", "model.x"], "override 'model.x': write section.option="),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+):
+    assert main(argv) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert printed.out == ""
+
+
+def test_several_mistakes_are_several_lines(capsys: pytest.CaptureFixture[str]):
+    argv = ["fit", "--config", "quickstart", "model.cutof=3", "trainer.max_epoch=1", "modle.x=1"]
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("error: ") for line in lines)
+
+
+def raising(error: BaseException) -> Any:
+    def run(_: object) -> None:
+        raise error
+
+    return run
+
+
+def interrupted_in_lightning(_: object) -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (raising(InputError("no")), 2),
+        (raising(InputErrors(["no", "never"])), 2),
+        (raising(KeyboardInterrupt()), 130),
+        (interrupted_in_lightning, 130),
+    ],
+)
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, run: Any, code: int):
+    monkeypatch.setattr(cli, "_list", run)
+    assert main(["list", "configs"]) == code
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), SystemExit(3)])
+def test_anything_else_goes_through(monkeypatch: pytest.MonkeyPatch, error: BaseException):
+    monkeypatch.setattr(cli, "_list", raising(error))
+    with pytest.raises(type(error)):
+        main(["list", "configs"])
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["fit", "--help"], ["list", "--help"]])
+def test_help_and_version_import_nothing_heavy(argv: list[str]):
+    program = (
+        "import sys\n"
+        "from hermnet.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        f"assert not set({HEAVY}) & set(sys.modules), sorted(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hermnet " if argv == ["--version"] else "usage: hermnet")
+
+
+def test_list_of_relations(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "relations"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["none", "vertex", "pair", "triadic"]
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_list_of_sub_networks_and_data_modules_shows_options(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "subnets"]) == 0
+    out = capsys.readouterr().out
+    assert {"painn", "schnet", "nequip", "rmconv"} <= {
+        line.split(" ")[0] for line in out.split("\n")
+    }
+    assert "cannot be imported" not in out
+    assert main(["list", "datamodules"]) == 0
+    out = capsys.readouterr().out
+    assert "\n    molecule: str = 'ethanol'\n        as in the file names" in out
+
+
+def test_list_of_configs(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "configs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"quickstart", "rmd17_ethanol"} <= {line.split()[0] for line in lines}
+    assert all(len(line.split()) > 3 for line in lines)

@@ -1,0 +1,133 @@
+"""The shape of the code: dependencies run one way, files and functions stay small."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hermnet
+
+ROOT = Path(__file__).parents[1]
+
+# (level, modules), lowest first: a module imports from the rows above its own.
+ROWS: list[tuple[int, str]] = [
+    (0, "errors"),
+    (0, "elements registry units"),
+    (1, "classes envelopes graph grouped radial segments"),
+    (2, "neighbors relations relational"),
+    (2, "datamodule geometry"),
+    (2, "subnetwork"),
+    (3, "readout reference repulsion router"),
+    (4, "derivatives losses metrics statistics"),
+    (4, "potential"),
+    (4, "compiled"),
+    (5, "task"),
+    (5, "checkpoint"),
+    (6, "checks class_path convert plots prediction recipe_source"),
+    (6, "schema testing"),
+    (6, "listing sections"),
+    (6, "config"),
+    (6, "runs"),
+    (7, "cli"),
+]
+ROW = {f"hermnet.{name}": row for row, (_, names) in enumerate(ROWS) for name in names.split()}
+PLUGIN_ROW = sum(level <= 2 for level, _ in ROWS)  # sub-networks and data modules see levels 0 to 2
+PLUGINS = ("subnets", "datamodules")
+MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
+
+FRAMEWORK = {f"hermnet.{path.stem}": path for path in sorted((ROOT / "hermnet").glob("*.py"))}
+del FRAMEWORK["hermnet.__init__"]
+PLUGGED = {
+    f"hermnet.{folder}.{path.stem}": path
+    for folder in PLUGINS
+    for path in sorted((ROOT / folder).glob("*.py"))
+}
+SOURCES = {**FRAMEWORK, **PLUGGED, "hermnet": ROOT / "hermnet" / "__init__.py"}
+each_source = pytest.mark.parametrize("module", sorted(SOURCES))
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+
+
+def imported(module: str) -> Iterator[str]:
+    """The hermnet modules that `module` imports, at its top or anywhere inside."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} line {node.lineno}: relative import"
+            names = [resolve(str(node.module), alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "hermnet")
+
+
+def resolve(module: str, name: str) -> str:
+    """The module that ``from module import name`` needs."""
+    if module == "hermnet" and name in hermnet._PUBLIC:
+        return hermnet._PUBLIC[name]
+    if module == "hermnet" and name != "__version__":
+        return f"hermnet.{name}"
+    return module
+
+
+def test_the_table_of_levels_lists_every_module_once():
+    assert sum(len(names.split()) for _, names in ROWS) == len(ROW)
+    assert set(FRAMEWORK) == set(ROW), "give each module its place in ROWS, and no other"
+
+
+def test_every_public_name_points_to_a_module_that_defines_it():
+    for name, module in hermnet._PUBLIC.items():
+        assert name in {alias for node in parse(module).body for alias in defined(node)}, name
+
+
+def defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+@each_source
+def test_a_module_imports_from_lower_levels_only(module: str):
+    own = 0 if module == "hermnet" else ROW.get(module, PLUGIN_ROW)
+    for other in imported(module):
+        if other == "hermnet":
+            continue  # for the version
+        assert other in ROW, f"{module} imports {other}, which is no module of the framework"
+        assert ROW[other] < own, f"{module} imports {other}, which is not below it"
+
+
+@each_source
+def test_a_file_is_short(module: str):
+    n_lines = len(SOURCES[module].read_text(encoding="utf-8").splitlines())
+    assert n_lines <= MAX_LINES, f"{module}: {n_lines} lines; one concept per file"
+
+
+@each_source
+def test_functions_are_short_and_take_few_parameters(module: str):
+    for node in ast.walk(parse(module)):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        where = f"{module} line {node.lineno}: {node.name}"
+        assert code_lines(node) <= MAX_FUNCTION_LINES, f"{where} has {code_lines(node)} lines"
+        if node.name == "__init__" and module.startswith("hermnet.datamodules."):
+            continue  # its keyword arguments are the keys of a recipe's section
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = [argument.arg for argument in given if argument.arg not in ("self", "cls")]
+        assert len(names) <= MAX_PARAMETERS, f"{where} has {len(names)} parameters"
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring: prose is welcome."""
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    if ast.get_docstring(function) is not None:
+        prose = function.body[0]
+        lines -= (prose.end_lineno or prose.lineno) - prose.lineno + 1
+    return lines
