@@ -12,8 +12,11 @@ from typing import Any
 
 # Every public name and the module it lives in.
 _PUBLIC = {
+    "InputError": "hermnet.errors",
+    "InputErrors": "hermnet.errors",
     "AtomicGraph": "hermnet.graph",
     "collate": "hermnet.graph",
+    "segment_backend": "hermnet.segments",
     "graph_from_atoms": "hermnet.neighbors",
     "with_neighbors": "hermnet.neighbors",
     "DATAMODULES": "hermnet.datamodule",
@@ -25,9 +28,19 @@ _PUBLIC = {
     "ModelOptions": "hermnet.potential",
     "Potential": "hermnet.potential",
     "Prediction": "hermnet.potential",
+    "Statistics": "hermnet.statistics",
+    "CompiledEvaluator": "hermnet.compiled",
+    "PotentialTask": "hermnet.task",
+    "TrainingOptions": "hermnet.task",
     "load_potential": "hermnet.checkpoint",
+    "predict_batches": "hermnet.prediction",
+    "to_atoms": "hermnet.prediction",
+    "SplitResult": "hermnet.evaluation",
+    "evaluate_split": "hermnet.evaluation",
+    "Recipe": "hermnet.config",
+    "resolve": "hermnet.config",
+    "Run": "hermnet.runs",
     "fit": "hermnet.runs",
-    "InputError": "hermnet.errors",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -6,19 +6,23 @@ They are read with ``weights_only=True`` always: a checkpoint from a stranger ru
 from __future__ import annotations
 
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.potential import ModelOptions, Potential
 
 FORMAT = 1
 _KEY = "hermnet"
+_PREFIX = "potential."  # of the names in the state of a `PotentialTask`
 _PACKAGES = ("hermnet", "torch", "pytorch-lightning", "e3nn", "numpy", "ase", "vesin")
 
 
@@ -40,8 +44,35 @@ def describe(potential: Potential, recipe: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint's content, checked to be one of ours.
+def stored_training(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``training`` section in a checkpoint's raw content."""
+    section: dict[str, Any] = content[_KEY]["recipe"]["training"]
+    return section
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds besides the state of optimizer and loops.
+
+    Attributes:
+        path: where it lies.
+        recipe: the resolved recipe as plain types.
+        elements: the potential's atomic numbers, in its order.
+        mean_neighbors: the average number of neighbors that the potential was made with.
+        weights: the potential's state.
+        epoch: number of the last epoch that it saw, from 0.
+    """
+
+    path: Path
+    recipe: dict[str, Any]
+    elements: tuple[int, ...]
+    mean_neighbors: float
+    weights: dict[str, Tensor]
+    epoch: int
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint and check that it is one of ours.
 
     Raises:
         InputError: a missing, truncated or foreign file, one that would run code, or another
@@ -49,31 +80,53 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{path} holds objects that only running code could restore; refused ({reason})"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is no complete checkpoint: it is truncated or damaged") from error
+        raise InputError(f"there is no checkpoint {path}")
+    content = _load(path)
     about = content.get(_KEY) if isinstance(content, dict) else None
     if not isinstance(about, dict):
         raise InputError(f"{path} is no checkpoint of HermNet")
     if about.get("format") != FORMAT:
         raise InputError(
-            f"{path} has checkpoint format {about.get('format')}, this HermNet reads {FORMAT}; "
-            f"it was written by hermnet {about.get('versions', {}).get('hermnet', 'of unknown version')}"
+            f"{path} has checkpoint format {about.get('format')!r}, this HermNet reads {FORMAT}; "
+            f"it was written with {_writer(about)}"
         )
-    return {**content, _KEY: about}
+    try:
+        return Checkpoint(
+            path=path,
+            recipe=dict(about["recipe"]),
+            elements=tuple(int(z) for z in about["elements"]),
+            mean_neighbors=float(about["mean_neighbors"]),
+            weights={
+                name.removeprefix(_PREFIX): value
+                for name, value in content["state_dict"].items()
+                if name.startswith(_PREFIX)
+            },
+            epoch=int(content["epoch"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is an incomplete checkpoint: {error!r}") from error
 
 
-def stored_recipe(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe in a checkpoint's content, as plain types."""
-    recipe: dict[str, Any] = content[_KEY]["recipe"]
-    return recipe
+def _load(path: Path) -> Any:
+    # Torch writes zip files. Anything else, a bare pickle included, is not even looked into.
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is truncated, damaged or no checkpoint at all")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        names = re.findall(r"GLOBAL (\S+)", str(error))
+        what = f"'{names[0]}'" if names else "objects other than tensors and plain values"
+        raise InputError(
+            f"{path} would run code: it names {what}, which no checkpoint of HermNet needs; refused"
+        ) from error
+    except Exception as error:  # damaged bytes raise whatever they happen to look like
+        raise InputError(f"{path} is a damaged checkpoint ({type(error).__name__})") from error
+
+
+def _writer(about: Mapping[str, Any]) -> str:
+    versions = about.get("versions")
+    known = versions.get("hermnet") if isinstance(versions, Mapping) else None
+    return f"hermnet {known}" if known else "an unknown version"
 
 
 def load_potential(
@@ -89,24 +142,22 @@ def load_potential(
     Raises:
         InputError: for a file that is no usable checkpoint.
     """
-    content = read_checkpoint(path)
-    about = content[_KEY]
-    section = about["recipe"]["model"]
-    known = {field.name for field in fields(ModelOptions)}
-    if set(section) - known:
-        raise InputError(f"{path}: unknown model options {sorted(set(section) - known)}")
+    stored = read_checkpoint(path)
+    section = stored.recipe.get("model")
+    if not isinstance(section, Mapping):
+        raise InputError(f"{path} is an incomplete checkpoint: its recipe has no model section")
+    unknown = sorted(set(section) - {field.name for field in fields(ModelOptions)})
+    if unknown:
+        raise InputError(f"{path}: unknown model options {', '.join(unknown)}")
     options = ModelOptions(**section)
     if dtype is not None:
         options = replace(options, dtype=dtype)
-    potential = Potential(options, tuple(about["elements"]), about["mean_neighbors"])
-    prefix = "potential."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in content["state_dict"].items()
-        if name.startswith(prefix)
-    }
+    potential = Potential(options, stored.elements, stored.mean_neighbors)
     try:
-        potential.load_state_dict(weights)
+        potential.load_state_dict(stored.weights)
     except RuntimeError as error:
-        raise InputError(f"{path}: the weights do not fit the recipe in it: {error}") from error
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise InputError(
+            f"{path}: the weights do not fit the recipe in it: {first[0].strip()}"
+        ) from error
     return potential.to(device).eval()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments after the program's name; by default those of the process.
     """
+    warnings.formatwarning = _one_line
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         arguments.run(arguments)
@@ -52,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         raise
     return 0
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning as a user reads it, without the line of code that gave it."""
+    return f"warning: {message}\n"
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """Compiled evaluation: energies and edge gradients as one fused, size-independent graph.
 
-`torch.compile` cannot see a gradient inside the function it compiles and differentiate that again, as
-a loss on forces needs. So the energy *and its gradient* are first traced into one graph of plain
+`torch.compile` cannot see a gradient inside the function it compiles and differentiate that again,
+as a loss on forces needs. So the energy *and its gradient* are first traced into one graph of plain
 operators (`make_fx`, with symbolic numbers of atoms and edges); that graph is an ordinary function
 of parameters and vectors, which `torch.compile` takes, and whose backward pass is the second
 derivative.
@@ -75,14 +75,14 @@ class CompiledEvaluator:
 
 def _traceable(vectors: Tensor, indices: Indices) -> bool:
     """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
-    sizes = [t.shape[0] for t in pytree.tree_leaves(indices)]
-    return vectors.shape[0] > 1 and min(sizes) > 0 and indices.types.shape[0] > 1
+    leaves = [vectors, *pytree.tree_leaves(indices)]
+    return all(t.shape[0] > 1 for t in leaves if not _is_constant(t))
 
 
 def trace_energy_and_gradient(
     potential: Potential, tensors: dict[str, Tensor], vectors: Tensor, indices: Indices
 ) -> GraphModule:
-    """The function ``(*tensors, vectors, *leaves of indices) -> (atomic energies, dE/dd)`` as a graph.
+    """``(*tensors, vectors, *leaves of indices) -> (atomic energies, dE/dd)`` as a graph.
 
     Args:
         potential: the potential.
@@ -103,7 +103,7 @@ def trace_energy_and_gradient(
         return energies, gradient
 
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
-    fakes = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
+    fakes: list[Tensor] = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
     fakes += [_with_symbolic_rows(mode, t) for t in (vectors, *leaves)]
     with tracing(), torch.enable_grad():
         graph = make_fx(function, tracing_mode="symbolic")(*fakes)
@@ -112,15 +112,19 @@ def trace_energy_and_gradient(
 
 
 def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
-    # int32 are segment ends: as many as relations, a constant
-    rows = DimDynamic.STATIC if tensor.dtype == torch.int32 else DimDynamic.DYNAMIC
+    rows = DimDynamic.STATIC if _is_constant(tensor) else DimDynamic.DYNAMIC
     sizes: Sequence[DimDynamic] = [rows] + [DimDynamic.STATIC] * (tensor.dim() - 1)
-    context = StatelessSymbolicContext(dynamic_sizes=list(sizes))
+    context: Any = StatelessSymbolicContext(dynamic_sizes=list(sizes))
     return mode.from_tensor(tensor, symbolic_context=context)
 
 
+def _is_constant(tensor: Tensor) -> bool:
+    """Whether indices are as many in every graph: the segment ends, one for each relation."""
+    return tensor.dtype == torch.int32
+
+
 def _remove_detach(graph: GraphModule) -> None:
-    """Undo the detaching of tensors saved for the first derivative: a second one goes through them."""
+    """Let a second derivative through what was saved, detached, for the first."""
     for node in list(graph.graph.nodes):
         if node.target is torch.ops.aten.detach.default:
             node.replace_all_uses_with(node.args[0])

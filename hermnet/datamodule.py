@@ -207,6 +207,8 @@ def _check_finite(frames: dict[str, list[AtomicGraph]]) -> None:
                 values = getattr(graph, name)
                 if values is not None and not bool(torch.isfinite(values).all()):
                     problems.append(f"{split} frame {index}: {name} with NaN or infinity")
+            if graph.stress is not None and float(torch.linalg.det(graph.cell[0])) == 0:
+                problems.append(f"{split} frame {index}: a stress, but no cell with a volume")
     _refuse(problems)
 
 

@@ -1,13 +1,13 @@
 """Forces and stress from the gradient of the energy with respect to edge vectors.
 
-The energy depends on the structure through the edge vectors ``d_e = r_j - r_i + shift @ cell`` alone.
+The energy depends on the structure only through edge vectors ``d_e = r_j - r_i + shift @ cell``.
 With ``g_e = dE / dd_e``:
 
     F_i        = sum_{e: center i} g_e - sum_{e: neighbor i} g_e        = -dE / dr_i
     stress_ab  = (1/V) sum_e d_e,a g_e,b                                = (1/V) dE / dstrain_ab
 
-so one backward pass gives both, periodic or not. Thompson, Plimpton and Mattson, J. Chem. Phys. 131,
-154107 (2009) derive the same virial for cluster potentials.
+so one backward pass gives both, periodic or not. Thompson, Plimpton and Mattson, J. Chem. Phys.
+131, 154107 (2009) derive the same virial for cluster potentials.
 """
 
 from __future__ import annotations

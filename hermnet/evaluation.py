@@ -27,7 +27,8 @@ class SplitResult:
 
     Attributes:
         errors: ``<target>_mae`` and ``<target>_rmse`` in meV, meV/atom, meV/A, meV/A^3.
-        pairs: for each target, labels and predictions, (n,) each, in eV/atom, eV/A, eV/A^3.
+        pairs: for each target, labels and predictions, (n,) each, in meV/atom, eV/A, eV/A^3; the
+            energies relative to the mean label.
         periodic: whether a structure has periodic directions.
     """
 
@@ -68,7 +69,11 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
             _add_pairs(pairs, moved, prediction)
             periodic = periodic or bool(moved.pbc.any())
     errors = {name: _MILLI * value for name, value in sums.reduce(lambda t: t).items()}
-    return SplitResult(errors, pairs.joined(), periodic)
+    joined = pairs.joined()
+    if "energy" in joined:
+        labels, predictions = joined["energy"]
+        joined["energy"] = _MILLI * (labels - labels.mean()), _MILLI * (predictions - labels.mean())
+    return SplitResult(errors, joined, periodic)
 
 
 def _add_pairs(pairs: _Pairs, graph: AtomicGraph, prediction: Prediction) -> None:
@@ -116,7 +121,11 @@ def error_table(results: Mapping[str, SplitResult]) -> Any:
 
 def draw_parity(results: Mapping[str, SplitResult], path: Path) -> None:
     """The parity plot of all splits; `path` is the PNG to write."""
-    units = {"energy": "energy, eV/atom", "forces": "forces, eV/A", "stress": "stress, eV/A$^3$"}
+    units = {
+        "energy": "energy - mean, meV/atom",
+        "forces": "forces, eV/A",
+        "stress": "stress, eV/A$^3$",
+    }
     pairs: dict[str, dict[str, tuple[Array, Array]]] = {}
     for split, result in results.items():
         for target, pair in result.pairs.items():

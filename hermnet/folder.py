@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +67,27 @@ class RunFolder:
         """Where `predict` writes by default."""
         return self.path / "predictions.xyz"
 
+    def csv_log(self, start: int) -> Path:
+        """Folder of the CSV log of the run's first start (0), first resume (1) and so on."""
+        return self.path / f"csv_{start}"
+
+    def tensorboard_log(self, start: int) -> Path:
+        """The same for TensorBoard."""
+        return self.path / f"tensorboard_{start}"
+
+    def n_starts(self) -> int:
+        """How many times the run has been started or resumed."""
+        return 1 + max(self._starts(), default=-1)
+
     def metrics(self) -> list[Path]:
-        """The CSV logs, one for each time the run was started or resumed."""
-        return sorted(self.path.glob("csv_*/metrics.csv"))
+        """The CSV logs, one for each time the run was started or resumed, oldest first."""
+        logs = [self.csv_log(start) / "metrics.csv" for start in sorted(self._starts())]
+        return [log for log in logs if log.is_file()]
+
+    def _starts(self) -> set[int]:
+        names = [path.name for path in self.path.glob("*_*") if path.is_dir()]
+        found = (re.fullmatch(r"(?:csv|tensorboard)_(\d+)", name) for name in names)
+        return {int(match[1]) for match in found if match}
 
     def usable_checkpoint(self) -> Path:
         """The best checkpoint, or the last where nothing was validated.
@@ -82,25 +102,55 @@ class RunFolder:
             f"no checkpoint in {self.checkpoints}; run `hermnet fit` first or give --checkpoint"
         )
 
-    def prepare(self, overwrite: bool, resume: bool) -> None:
-        """Make the folder, or refuse to touch another run's files.
+    def check(self, overwrite: bool, resume: bool) -> None:
+        """Refuse to touch another run's files; nothing is written.
 
         Raises:
-            InputError: if there is a run already and neither flag is set, or none to resume.
+            InputError: if there is a run already and neither flag is set, or if both are.
         """
-        exists = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
-        if exists and not (overwrite or resume):
+        if overwrite and resume:
+            raise InputError(
+                "give --resume or --overwrite, not both: one keeps what the other removes"
+            )
+        blocking = next((p for p in (self.path, *self.path.parents) if p.exists()), None)
+        if blocking is not None and not blocking.is_dir():
+            raise InputError(f"the run's folder cannot be {self.path}: {blocking} is a file")
+        if self._has_run() and not (overwrite or resume):
             raise InputError(
                 f"{self.path} holds a run already: continue it with --resume, replace it with "
                 "--overwrite, or choose another folder with trainer.default_root_dir=..."
             )
-        if exists and overwrite:
-            self._remove_run()
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
 
-    def _remove_run(self) -> None:
+    def prepare(self, resume: bool) -> None:
+        """Make the folder; without `resume`, empty of what an earlier run left.
+
+        Raises:
+            InputError: if the folder cannot be written to.
+        """
+        try:
+            if not resume:
+                self.clear()
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def clear(self) -> None:
         """Remove a run's own files and nothing else."""
-        for folder in (self.checkpoints, *self.path.glob("csv_*"), *self.path.glob("tensorboard_*")):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.recipe, self.results, self.learning_curve, self.parity):
+        starts = range(self.n_starts())
+        logs = [log(start) for start in starts for log in (self.csv_log, self.tensorboard_log)]
+        for folder in (self.checkpoints, *logs):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        for file in (self.recipe, self.results, self.learning_curve, self.parity, self.predictions):
             file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove a run that never came to anything, and the folder where nothing else is in it."""
+        self.clear()
+        with suppress(OSError):  # it is not empty
+            self.path.rmdir()
+
+    def _has_run(self) -> bool:
+        # A recipe alone is a run that ended before its first checkpoint, or a file of the user's.
+        started = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+        return started or self.recipe.exists()

@@ -54,7 +54,7 @@ def _registered(registry: Registry[Any], skip: tuple[str, ...] = ()) -> str:
 
 
 def _entry(name: str, summary: str) -> str:
-    return f"{name:12} {summary}".rstrip()
+    return f"{name:14} {summary}".rstrip()
 
 
 def _first_comment(path: Path) -> str:

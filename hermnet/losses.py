@@ -31,7 +31,7 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
         huber_delta: in the target's unit.
 
     Raises:
-        InputError: for another kind.
+        InputError: for another kind, or a delta that is not positive.
     """
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "l1": lambda a, b: F.l1_loss(a, b, reduction="sum"),
@@ -40,6 +40,8 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
     }
     if kind not in functions:
         raise InputError(f"training.loss: unknown '{kind}'; {nearest(kind, functions)}")
+    if not huber_delta > 0:
+        raise InputError(f"training.huber_delta: {huber_delta} is not positive")
     return functions[kind]
 
 

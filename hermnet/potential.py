@@ -13,7 +13,7 @@ from hermnet.classes import ElementClasses, element_classes
 from hermnet.derivatives import edge_vectors, forces_from_edges, stress_from_edges
 from hermnet.elements import symbol
 from hermnet.envelopes import make_envelope
-from hermnet.errors import InputError, nearest
+from hermnet.errors import InputError, InputErrors, nearest
 from hermnet.geometry import Geometry
 from hermnet.graph import AtomicGraph
 from hermnet.radial import make_radial_basis
@@ -35,8 +35,8 @@ class ModelOptions:
     """A recipe's ``model`` section.
 
     Attributes:
-        subnet: the sub-network's name; or a mapping with ``name`` and its options; or a mapping from
-            relation to one of these, with ``default`` for the rest.
+        subnet: the sub-network's name; or a mapping with ``name`` and its options; or a mapping
+            from relation to one of these, with ``default`` for the rest.
         relations: the relation scheme: none, vertex, pair or triadic.
         sharing: how relations share weights: independent, basis:B or shared.
         classes: what relations are made of: element, group, period, block, or a mapping from class
@@ -48,8 +48,8 @@ class ModelOptions:
         radial: the radial basis: bessel, sine, gaussian or bernstein.
         n_radial: number of radial functions.
         envelope: how edges fade at the cutoff: cosine or polynomial.
-        reference: reference energies: ``fit`` (least squares on the training set), ``none``, or a
-            mapping from element to eV.
+        reference: reference energies: ``fit`` (least squares on the training set), or a mapping
+            from element to the energy of its isolated atom in eV.
         zbl: whether to add the ZBL repulsion of bare nuclei at short distances.
         dtype: float32 or float64.
     """
@@ -68,6 +68,24 @@ class ModelOptions:
     reference: str | dict[str, float] = "fit"
     zbl: bool = False
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        least = {"n_channels": 1, "n_layers": 0, "n_radial": 1, "lmax": 0}
+        problems = [
+            f"{name}: {getattr(self, name)} is too small; at least {bound}"
+            for name, bound in least.items()
+            if getattr(self, name) is not None and getattr(self, name) < bound
+        ]
+        if not self.cutoff > 0:
+            problems.append(f"cutoff: {self.cutoff} A is not a positive distance")
+        if self.dtype not in _DTYPES:
+            problems.append(f"dtype: unknown '{self.dtype}'; {nearest(self.dtype, _DTYPES)}")
+        if isinstance(self.reference, str) and self.reference != "fit":
+            problems.append(
+                f"reference: '{self.reference}' is neither 'fit' nor a mapping from element to eV"
+            )
+        if problems:
+            raise InputErrors(f"model.{problem}" for problem in problems)
 
 
 @dataclass(frozen=True)
@@ -132,9 +150,6 @@ class Potential(nn.Module):
         self, options: ModelOptions, elements: tuple[int, ...], mean_neighbors: float
     ) -> None:
         super().__init__()
-        if options.dtype not in _DTYPES:
-            raise InputError(f"model.dtype: unknown '{options.dtype}'; {nearest(options.dtype, _DTYPES)}")
-        _check_sizes(options)
         self.options = options
         self.elements = tuple(elements)
         self.mean_neighbors = mean_neighbors
@@ -151,7 +166,9 @@ class Potential(nn.Module):
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
         try:
-            self.router = _make_router(options, parse_subnets(options.subnet), classes, mean_neighbors)
+            self.router = _make_router(
+                options, parse_subnets(options.subnet), classes, mean_neighbors
+            )
             self.embedding = nn.Embedding(len(self.elements), options.n_channels)
             self.readout = EnergyReadout(options.n_channels)
         finally:
@@ -201,7 +218,7 @@ class Potential(nn.Module):
         return Indices(types, graph.centers, graph.neighbors, expansions)
 
     def types(self, atomic_numbers: Tensor) -> Tensor:
-        """Index of each atom's element, (n_atoms,) int64; an unknown element raises `InputError`."""
+        """Index of each atom's element, (n_atoms,); an unknown element raises `InputError`."""
         types = self.type_of_number.index_select(0, atomic_numbers)
         # On an accelerator the look would wait for the device; data modules have checked already.
         if types.device.type == "cpu" and bool((types < 0).any()):
@@ -232,17 +249,10 @@ class Potential(nn.Module):
         if self.repulsion is None:
             return energies
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        return energies + self.repulsion(lengths, indices.types, indices.centers, indices.neighbors)
-
-
-def _check_sizes(options: ModelOptions) -> None:
-    sizes = {"n_channels": 1, "n_layers": 0, "n_radial": 1}
-    for name, least in sizes.items():
-        given = getattr(options, name)
-        if given < least:
-            raise InputError(f"model.{name}: {given} is too small; at least {least}")
-    if not options.cutoff > 0:
-        raise InputError(f"model.cutoff: {options.cutoff} A is not a positive distance")
+        energies = energies + self.repulsion(
+            lengths, indices.types, indices.centers, indices.neighbors
+        )
+        return energies
 
 
 def _make_router(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import ase
@@ -11,6 +12,7 @@ import ase.io
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
 from hermnet.potential import Potential, Prediction
 
@@ -57,19 +59,31 @@ def to_atoms(graph: AtomicGraph, prediction: Prediction) -> list[ase.Atoms]:
         if prediction.stress is not None and bool(torch.isfinite(prediction.stress[system]).all()):
             full = prediction.stress[system].to(torch.float64).cpu().numpy()
             results["stress"] = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        atoms.calc = SinglePointCalculator(atoms, **results)
+        atoms.calc = SinglePointCalculator(atoms, **results)  # type: ignore[no-untyped-call]
         frames.append(atoms)
     return frames
 
 
 def write_extxyz(path: Path, frames: Iterable[ase.Atoms]) -> int:
-    """Write frames as extended xyz and return their number; the file appears only when complete."""
+    """Write frames as extended xyz and return their number; the file appears only when complete.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
     part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with part.open("w", encoding="utf-8") as file:
-        for atoms in frames:
-            ase.io.write(file, atoms, format="extxyz")
-            count += 1
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            for atoms in frames:
+                ase.io.write(file, atoms, format="extxyz")
+                count += 1
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # it is there only when something went wrong
+            part.unlink()
     return count

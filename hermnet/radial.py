@@ -65,7 +65,7 @@ class BesselBasis(RadialBasis):
 
 
 class GaussianBasis(RadialBasis):
-    r"""``e_n(r) = exp(-(r - mu_n)^2 / (2 d^2))`` with centers mu_n at even distances d on [0, cutoff].
+    r"""``e_n(r) = exp(-(r - mu_n)^2 / (2 d^2))``, mu_n at even distances d on [0, cutoff].
 
     Schuett et al., SchNet, J. Chem. Phys. 148, 241722 (2018), section II.C.
     """

@@ -14,8 +14,8 @@ from hermnet.errors import InputError
 class Reference(nn.Module):
     """``e_i = reference[element(i)] + scale * y_i`` in float64.
 
-    Both are fitted on the training set and kept in the checkpoint. They stay in float64 whatever the
-    model's dtype: a total energy of 10^4 eV has no meV left in float32.
+    Both are fitted on the training set and kept in the checkpoint. They stay in float64 whatever
+    the model's dtype: a total energy of 10^4 eV has no meV left in float32.
 
     Args:
         elements: the model's atomic numbers.

@@ -49,7 +49,9 @@ class BasisStack(WeightStack):
     Networks (ESWC 2018), eq. 3.
     """
 
-    def __init__(self, n_relations: int, n_bases: int, shape: tuple[int, int], bound: float) -> None:
+    def __init__(
+        self, n_relations: int, n_bases: int, shape: tuple[int, int], bound: float
+    ) -> None:
         super().__init__()
         self.bases = _uniform(bound, n_bases, *shape)
         # Rows of unit length keep the entries of W_r as large as those of V_b.
@@ -82,7 +84,7 @@ class Sharing:
         match = re.fullmatch(r"basis:([1-9]\d*)", text)
         if match is None:
             raise InputError(
-                f"model.sharing: '{text}' is not one of independent, shared, basis:B (such as basis:4)"
+                f"model.sharing: '{text}' is not independent, shared or basis:B, such as basis:4"
             )
         return cls("basis", int(match[1]))
 

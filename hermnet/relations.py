@@ -1,8 +1,9 @@
 """Relation schemes: how the edges of a structure are split into relations.
 
-`Scheme.expand` builds the disjoint union of all relation subgraphs from indices alone. A **copy** is
-an (atom, relation) pair in use; the copies that send (sources) and those that receive (receivers)
-are listed apart, each sorted by relation, so that a relation owns one contiguous segment.
+`Scheme.expand` builds the disjoint union of all relation subgraphs from indices alone. A **copy**
+is an (atom, relation) pair in use; the copies that send (sources) and those that receive
+(receivers) are listed apart, each sorted by relation, so that a relation owns one contiguous
+segment.
 """
 
 from __future__ import annotations
@@ -236,9 +237,9 @@ class PairRelations(Scheme):
 class TriadicRelations(Scheme):
     """`triadic` (HTNet): an unordered pair {a, b} of classes that both occur around the center.
 
-    An edge from a neighbor of class a belongs to {a, b} for every class b around its center. It is on
-    side 0 where a is the first of the pair, on side 1 where it is the second; both sides of {a, a}
-    are the same edges, kept once on side 0.
+    An edge from a neighbor of class a belongs to {a, b} for every class b around its center. It is
+    on side 0 where a is the first of the pair, on side 1 where it is the second; both sides of
+    {a, a} are the same edges, kept once on side 0.
     """
 
     gated = True

@@ -18,9 +18,9 @@ _SCREENING_LENGTH = 0.8854 * Bohr
 
 
 class ZBL(nn.Module):
-    r"""``E_i = 1/2 sum_j k Z_i Z_j / r phi(r / a) f(r / (R_i + R_j))`` with a polynomial envelope f.
+    r"""``E_i = 1/2 sum_j k Z_i Z_j / r phi(r / a) f(r / (R_i + R_j))`` with an envelope f.
 
-    The envelope ends it at the sum of the covalent radii, so bonds at equilibrium are left to the
+    The envelope ends it at the sum of the covalent radii: bonds at equilibrium are left to the
     network.
 
     Args:

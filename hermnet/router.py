@@ -50,9 +50,9 @@ def assign_relations(
 def merge_weights(graphs: Sequence[RelationalGraph], n_atoms: int) -> list[Tensor]:
     """Weights that average an atom's copies and let each fade in with its first neighbor.
 
-    A copy's gate is ``g = prod_sides tanh(sum of envelopes)``, its weight ``g / (1 + sum g)`` with the
-    sum over all copies of the atom. Without the gate a copy's biases would appear at once when a
-    neighbor crosses the cutoff.
+    A copy's gate is ``g = prod_sides tanh(sum of envelopes)``, its weight ``g / (1 + sum g)`` with
+    the sum over all copies of the atom. Without the gate a copy's biases would appear at once when
+    a neighbor crosses the cutoff.
 
     Args:
         graphs: the unions of relation subgraphs, one for each sub-network.
@@ -64,9 +64,7 @@ def merge_weights(graphs: Sequence[RelationalGraph], n_atoms: int) -> list[Tenso
     atoms = [graph.expansion.receivers.atom for graph in graphs]
     gates = [torch.tanh(graph.sum_by_side(graph.envelope)).prod(dim=1) for graph in graphs]
     totals = 1.0 + segment_sum(torch.cat(gates), torch.cat(atoms), n_atoms)
-    return [
-        gate / totals.index_select(0, atom) for gate, atom in zip(gates, atoms, strict=True)
-    ]
+    return [gate / totals.index_select(0, atom) for gate, atom in zip(gates, atoms, strict=True)]
 
 
 class Router(nn.Module):
@@ -139,7 +137,10 @@ class Router(nn.Module):
         if self.scheme.gated:
             weights = merge_weights(graphs, x.shape[0])
         for layer in self.layers:
-            deltas = [interaction(x, graph) for interaction, graph in zip(layer, graphs, strict=True)]
+            assert isinstance(layer, nn.ModuleList)
+            deltas = [
+                interaction(x, graph) for interaction, graph in zip(layer, graphs, strict=True)
+            ]
             for delta, graph, weight in zip(deltas, graphs, weights, strict=True):
                 x = _merge(x, delta, graph, weight)
         return x
@@ -154,4 +155,3 @@ def _merge(x: Tensor, delta: Tensor, graph: RelationalGraph, weight: Tensor | No
     if rows == x.shape[1]:
         return x + merged
     return torch.cat((x[:, :rows] + merged, x[:, rows:]), dim=1)
-

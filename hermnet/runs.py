@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from hermnet.checkpoint import load_potential, read_checkpoint, stored_recipe
-from hermnet.class_path import build
+from hermnet.checkpoint import Checkpoint, load_potential, read_checkpoint
 from hermnet.config import Recipe
 from hermnet.datamodule import DATAMODULES, GraphDataModule
 from hermnet.elements import symbol
@@ -24,16 +25,9 @@ from hermnet.potential import Potential
 from hermnet.prediction import predict_batches, to_atoms, write_extxyz
 from hermnet.statistics import Statistics
 from hermnet.task import PotentialTask
+from hermnet.trainer import make_trainer, quiet
 
 _RARE = 100  # training edges below which a relation is named in a warning
-
-# Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
-_TRAINER_DEFAULTS: dict[str, Any] = {
-    "inference_mode": False,
-    "use_distributed_sampler": False,
-    "gradient_clip_val": 10.0,
-    "enable_model_summary": False,
-}
 
 
 @dataclass(frozen=True)
@@ -56,21 +50,24 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         InputError: when data, recipe or checkpoint cannot be used; nothing is written then.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)
-    checkpoint = _resume_from(recipe, folder, resume)
+    folder.check(overwrite, resume is not None)
+    checkpoint = None if resume is None else _resumed(recipe, folder, resume)
     data = _data(recipe)
-    task = _task(recipe, data)
-    trainer_options = _trainer_options(recipe, data, task, folder)
-    folder.prepare(overwrite, resume is not None)
-    text = recipe.to_yaml()
-    folder.recipe.write_text(text, encoding="utf-8")
-    print(text, flush=True)
-    with warnings.catch_warnings():
-        _silence()
-        trainer = pl.Trainer(**_TRAINER_DEFAULTS | trainer_options)
-        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
-    if not trainer.is_global_zero:
+    _check_labels(recipe, data)
+    potential = _new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
+    _check_elements(data, potential, data.splits())
+    _warn_of_rare_relations(potential, data)
+    task = PotentialTask(potential, recipe.training, recipe.to_dict())
+    with quiet():
+        trainer = make_trainer(recipe, data, task, folder, resume is not None)
+        folder.prepare(resume is not None)
+        text = recipe.to_yaml()
+        folder.recipe.write_text(text, encoding="utf-8")
+        print(text, flush=True)
+        _train(trainer, task, data, folder, checkpoint)
+    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return Run(folder, {})
-    return Run(folder, _report(folder, data))
+    return Run(folder, _report(folder, data, trainer.strategy.root_device))
 
 
 def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
@@ -78,7 +75,7 @@ def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitRe
     return _errors(recipe, checkpoint, "val")
 
 
-def test(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
+def test(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:  # noqa: PT028
     """Print and return the errors on the test frames, best checkpoint by default."""
     return _errors(recipe, checkpoint, "test")
 
@@ -95,12 +92,11 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
     Returns:
         The file written.
     """
-    folder = RunFolder.of(recipe.name, recipe.trainer)
-    potential = load_potential(checkpoint or folder.usable_checkpoint())
-    data = _data(replace(recipe, model=potential.options))
+    potential, data, folder = _trained(recipe, checkpoint)
     path = Path(output) if output else folder.predictions
-    loader = data.predict_dataloader()
-    batches = predict_batches(potential, loader, stress=True)
+    split = "predict" if "predict" in data.splits() else "test"
+    _check_elements(data, potential, [split])
+    batches = predict_batches(potential, data.eval_dataloader(split), stress=True)
     n_frames = write_extxyz(
         path, (atoms for graph, prediction in batches for atoms in to_atoms(graph, prediction))
     )
@@ -111,12 +107,21 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
 def _errors(recipe: Recipe, checkpoint: str | None, split: str) -> dict[str, SplitResult]:
     from rich.console import Console
 
-    folder = RunFolder.of(recipe.name, recipe.trainer)
-    potential = load_potential(checkpoint or folder.usable_checkpoint())
-    data = _data(replace(recipe, model=potential.options))
+    potential, data, _ = _trained(recipe, checkpoint)
+    _check_elements(data, potential, [split])
     results = {split: evaluate_split(potential, data.eval_dataloader(split))}
     Console().print(error_table(results))
     return results
+
+
+def _trained(
+    recipe: Recipe, checkpoint: str | None
+) -> tuple[Potential, GraphDataModule, RunFolder]:
+    folder = RunFolder.of(recipe.name, recipe.trainer)
+    wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+    potential = load_potential(checkpoint or folder.usable_checkpoint(), device)
+    return potential, _data(replace(recipe, model=potential.options)), folder
 
 
 def _data(recipe: Recipe) -> GraphDataModule:
@@ -127,20 +132,21 @@ def _data(recipe: Recipe) -> GraphDataModule:
     return data
 
 
-def _task(recipe: Recipe, data: GraphDataModule) -> PotentialTask:
-    """The task of a new run, its statistics taken from the training frames."""
-    _check_labels(recipe, data)
-    graphs = data.graphs("train")
-    reference = recipe.model.reference
-    facts = Statistics.from_graphs(graphs, reference)
-    _check_elements(data, facts.elements)
+def _new(recipe: Recipe, data: GraphDataModule) -> Potential:
+    """The potential of a new run, its statistics taken from the training frames."""
+    facts = Statistics.from_graphs(data.graphs("train"), recipe.model.reference)
     for note in facts.notes:
         print(f"note: {note}")
     pl.seed_everything(recipe.training.seed, verbose=False)
     potential = Potential(recipe.model, facts.elements, facts.mean_neighbors)
     potential.set_reference(facts.reference, facts.scale)
-    _warn_of_rare_relations(potential, data)
-    return PotentialTask(potential, recipe.training, recipe.to_dict())
+    return potential
+
+
+def _again(recipe: Recipe, checkpoint: Checkpoint) -> Potential:
+    """The potential of a run that goes on; Lightning loads its weights."""
+    pl.seed_everything(recipe.training.seed, verbose=False)
+    return Potential(recipe.model, checkpoint.elements, checkpoint.mean_neighbors)
 
 
 def _check_labels(recipe: Recipe, data: GraphDataModule) -> None:
@@ -155,14 +161,14 @@ def _check_labels(recipe: Recipe, data: GraphDataModule) -> None:
                 )
 
 
-def _check_elements(data: GraphDataModule, elements: tuple[int, ...]) -> None:
-    for split in data.splits():
+def _check_elements(data: GraphDataModule, potential: Potential, splits: Iterable[str]) -> None:
+    for split in splits:
         found = {int(z) for graph in data.graphs(split) for z in graph.atomic_numbers.unique()}
-        strangers = sorted(found - set(elements))
+        strangers = sorted(found - set(potential.elements))
         if strangers:
             raise InputError(
                 f"the {split} frames have {', '.join(map(symbol, strangers))}, which no training "
-                f"frame has (elements there: {', '.join(map(symbol, elements))})"
+                f"frame has (elements there: {', '.join(map(symbol, potential.elements))})"
             )
 
 
@@ -174,80 +180,55 @@ def _warn_of_rare_relations(potential: Potential, data: GraphDataModule) -> None
         warnings.warn(f"relations with few training edges: {listed}", stacklevel=2)
 
 
-def _resume_from(recipe: Recipe, folder: RunFolder, resume: str | None) -> str | None:
-    if resume is None:
-        return None
-    path = folder.last if resume == "last" else Path(resume)
-    stored = stored_recipe(read_checkpoint(path)).get("model", {})
-    ours = recipe.to_dict()["model"]
-    changed = [f"model.{key}" for key in ours if stored.get(key) != ours[key]]
+def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
+    checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
+    ours, theirs = recipe.to_dict(), checkpoint.recipe
+    changed = [
+        f"model.{key}" for key, value in ours["model"].items() if theirs["model"].get(key) != value
+    ]
+    optimizers = [known["training"]["optimizer"]["class_path"] for known in (ours, theirs)]
+    if optimizers[0] != optimizers[1]:
+        changed.append("training.optimizer.class_path")
     if changed:
         raise InputError(
-            f"{path} was trained with other options: {', '.join(changed)}; "
+            f"{checkpoint.path} was trained with other options: {', '.join(changed)}; "
             "resume with the recipe of that run"
         )
-    return str(path)
-
-
-def _trainer_options(
-    recipe: Recipe, data: GraphDataModule, task: PotentialTask, folder: RunFolder
-) -> dict[str, Any]:
-    from pytorch_lightning import Callback
-    from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-    from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-
-    options = dict(recipe.trainer)
-    has_val = "val" in data.splits()
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=folder.checkpoints,
-            filename="best",
-            monitor=task.monitor() if has_val else None,
-            save_last=True,
-            save_top_k=1 if has_val else 0,
-            enable_version_counter=False,
+    n_epochs = recipe.trainer.get("max_epochs")
+    if n_epochs is not None and 0 <= n_epochs <= checkpoint.epoch:
+        raise InputError(
+            f"{checkpoint.path} has {checkpoint.epoch + 1} epochs already, more than "
+            f"trainer.max_epochs={n_epochs}"
         )
-    ]
-    if recipe.training.ema_decay is not None:
-        callbacks.append(
-            EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False)
-        )
-    callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
-    start = len(folder.metrics())
-    loggers = options.pop("logger", None)
-    if loggers in (None, True):
-        loggers = [
-            CSVLogger(folder.path, name="", version=f"csv_{start}"),
-            TensorBoardLogger(folder.path, name="", version=f"tensorboard_{start}"),
-        ]
-    elif isinstance(loggers, list):
-        loggers = [build(spec, Logger) for spec in loggers]  # type: ignore[type-abstract]
-    if not has_val:
-        options["limit_val_batches"] = 0
-    options.setdefault("log_every_n_steps", min(50, len(data.train_dataloader())))
-    return options | {"callbacks": callbacks, "logger": loggers, "default_root_dir": folder.path}
+    return checkpoint
 
 
-def _silence() -> None:
-    """Leave out what Lightning says about choices that are ours."""
-    for message in (
-        ".*does not have many workers.*",  # the frames are in memory: workers would be slower
-        ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
-        ".*Checkpoint directory .* exists and is not empty.*",  # prepared by RunFolder
-        ".*Total length of `list`.*",  # no validation frames, which is allowed
-    ):
-        warnings.filterwarnings("ignore", message=message)
+def _train(
+    trainer: pl.Trainer,
+    task: PotentialTask,
+    data: GraphDataModule,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+) -> None:
+    path = None if checkpoint is None else checkpoint.path
+    try:
+        trainer.fit(task, data, ckpt_path=path, weights_only=True)
+    except (InputError, MisconfigurationException) as error:
+        if checkpoint is None and not any(folder.checkpoints.iterdir()):
+            folder.discard()
+        raise InputError(" ".join(str(error).split())) from error
 
 
-def _report(folder: RunFolder, data: GraphDataModule) -> dict[str, SplitResult]:
+def _report(
+    folder: RunFolder, data: GraphDataModule, device: torch.device
+) -> dict[str, SplitResult]:
     """Evaluate every split, print the table, write results and pictures."""
     from rich.console import Console
 
-    potential = load_potential(folder.usable_checkpoint())
-    splits = [name for name in ("train", "val", "test") if name in data.splits()]
-    results = {
-        split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits
-    }
+    checkpoint = folder.usable_checkpoint()
+    potential = load_potential(checkpoint, device)
+    splits = [name for name in data.splits() if name in ("train", "val", "test")]
+    results = {split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits}
     errors = {split: result.errors for split, result in results.items()}
     part = folder.results.with_suffix(".part")
     part.write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
@@ -255,8 +236,9 @@ def _report(folder: RunFolder, data: GraphDataModule) -> dict[str, SplitResult]:
     draw_parity(results, folder.parity)
     if folder.metrics():
         learning_curve(folder.metrics(), folder.learning_curve)
+    plots = [str(path) for path in (folder.learning_curve, folder.parity) if path.is_file()]
     console = Console()
     console.print(error_table(results))
-    console.print(f"plots: {folder.learning_curve} {folder.parity}", soft_wrap=True)
-    console.print(f"potential: {folder.usable_checkpoint()}", soft_wrap=True)
+    console.print(f"plots: {' '.join(plots) or 'none'}", soft_wrap=True)
+    console.print(f"potential: {checkpoint}", soft_wrap=True)
     return results

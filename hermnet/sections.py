@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from hermnet.class_path import locate
+from hermnet.class_path import build, locate
 from hermnet.classes import element_classes
 from hermnet.datamodule import DATAMODULES
 from hermnet.envelopes import make_envelope
@@ -78,13 +78,16 @@ def check_training(given: dict[str, Any], errors: list[str]) -> TrainingOptions 
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-    checked = dict(given)
+    checked, before = dict(given), len(errors)
     kinds = {"optimizer": (Optimizer, "params"), "scheduler": (LRScheduler, "optimizer")}
     for key, (base, filled) in kinds.items():
         if checked.get(key) is not None:
             path = f"training.{key}"
             checked[key] = _check_class_path(checked[key], base, path, errors, (filled,))
-    return check_dataclass(TrainingOptions, checked, "training", errors)
+    training = check_dataclass(TrainingOptions, checked, "training", errors)
+    if training is not None and len(errors) == before:
+        errors += _range_errors(training)
+    return training
 
 
 def check_trainer(given: dict[str, Any], errors: list[str]) -> dict[str, Any]:
@@ -161,6 +164,24 @@ def _check_class_path(
     values, found = check_options(target, options, path, filled)
     errors += found
     return {"class_path": spec["class_path"], **values}
+
+
+def _range_errors(training: TrainingOptions) -> list[str]:
+    """What optimizer and scheduler say against their arguments, tried on one small parameter."""
+    from torch import nn, zeros
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    path = "training.optimizer"
+    try:
+        trial = [nn.Parameter(zeros(2, 2))]
+        optimizer = build(training.optimizer, Optimizer, trial)
+        if training.scheduler is not None:
+            path = "training.scheduler"
+            build(training.scheduler, LRScheduler, optimizer)
+    except InputError as error:
+        return _messages(error, path)
+    return []
 
 
 def _part_errors(model: ModelOptions) -> list[str]:

@@ -37,15 +37,15 @@ class Shape:
     mean_neighbors: float
 
     def source_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for rows of source copies: call it with ``graph.expansion.sources.offsets``."""
+        """A linear layer for source copies; call it with ``graph.expansion.sources.offsets``."""
         return RelationalLinear(n_in, n_out, self.n_relations * self.n_sides, self.sharing, bias)
 
     def edge_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for rows of edges: call it with ``graph.expansion.offsets``."""
+        """A linear layer for edges; call it with ``graph.expansion.offsets``."""
         return RelationalLinear(n_in, n_out, self.n_relations * self.n_sides, self.sharing, bias)
 
     def receiver_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for rows of receivers: call it with ``graph.expansion.receivers.offsets``."""
+        """A linear layer for receivers; call it with ``graph.expansion.receivers.offsets``."""
         return RelationalLinear(n_in, n_out, self.n_relations, self.sharing, bias)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.checkpoint import describe
+from hermnet.checkpoint import describe, stored_training
 from hermnet.class_path import build
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
@@ -37,8 +39,8 @@ class TrainingOptions:
         optimizer: ``class_path`` of a torch optimizer and its arguments.
         scheduler: ``class_path`` of a torch learning-rate scheduler and its arguments.
         scheduler_interval: whether the scheduler counts epochs or steps.
-        ema_decay: decay of the moving average of the weights, which is what is validated, tested and
-            kept; null for none.
+        ema_decay: decay of the moving average of the weights, which is what is validated, tested
+            and kept; null for none.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         seed: of the initial weights.
     """
@@ -58,9 +60,11 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        weights = self.weights()
-        if min(weights.values()) < 0 or max(weights.values()) == 0:
-            raise InputError("training: loss weights must not be negative, and one must be positive")
+        weights = self.weights().values()
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise InputError(
+                "training: loss weights must not be negative, and one must be positive"
+            )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
         loss_function(self.loss, self.huber_delta)
@@ -101,10 +105,10 @@ class PotentialTask(pl.LightningModule):
 
     def training_step(self, graph: AtomicGraph, batch_idx: int) -> Tensor:
         """The weighted loss of a batch."""
-        prediction = self(graph)
+        prediction: Prediction = self(graph)
         terms = loss_terms(prediction, graph, self._function)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
-        loss = 0.0 * prediction.energy.sum()
+        loss: Tensor = 0.0 * prediction.energy.sum()
         for name, weight in self.options.weights().items():
             if weight > 0:
                 mean = self._mean(terms[name])
@@ -122,7 +126,7 @@ class PotentialTask(pl.LightningModule):
         if world == 1:
             return term.total / term.count
         count = torch.tensor(float(term.count), device=self.device)
-        count = self.trainer.strategy.reduce(count, reduce_op="sum")  # type: ignore[assignment]
+        count = self.trainer.strategy.reduce(count, reduce_op="sum")
         return term.total * world / count
 
     def on_validation_epoch_start(self) -> None:
@@ -151,28 +155,58 @@ class PotentialTask(pl.LightningModule):
 
     def _log_errors(self, split: str) -> None:
         errors = self._errors.reduce(
-            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore[arg-type,return-value]
+            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
         )
         for name, value in errors.items():
-            self.log(
-                f"{split}_{name}", _MILLI * value, prog_bar=name == "forces_mae", batch_size=1
-            )
+            key = f"{split}_{name}"
+            self.log(key, _MILLI * value, prog_bar=key == self.monitor(), batch_size=1)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
-        optimizer = build(self.options.optimizer, Optimizer, self.parameters())  # type: ignore[type-abstract]
-        if self.options.scheduler is None:
+        optimizer, scheduler = self._optimizer_and_scheduler()
+        if scheduler is None:
             return optimizer
-        scheduler = {
-            "scheduler": build(self.options.scheduler, LRScheduler, optimizer),
+        schedule = {
+            "scheduler": scheduler,
             "interval": self.options.scheduler_interval,
             "monitor": self.monitor(),
         }
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def _optimizer_and_scheduler(self) -> tuple[Optimizer, LRScheduler | None]:
+        optimizer = build(self.options.optimizer, Optimizer, self.parameters())
+        if self.options.scheduler is None:
+            return optimizer, None
+        return optimizer, build(self.options.scheduler, LRScheduler, optimizer)
 
     def monitor(self) -> str:
         """The validation error that decides what is best: of the forces where they are trained."""
-        return "val_forces_mae" if self.options.forces_weight > 0 else "val_energy_per_atom_mae"
+        if self.options.forces_weight > 0:
+            return "val_forces_mae"
+        return "val_energy_per_atom_mae" if self.options.energy_weight > 0 else "val_stress_mae"
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a resumed run follow its own schedule where it differs from the one before.
+
+        Optimizers and schedulers restore their options with their state, so that a cosine to epoch
+        100 would stay one to epoch 30. The options are this recipe's instead, and the learning rate
+        is what the schedule would have come to; what the optimizer knows of the gradients stays.
+        """
+        before, now = stored_training(checkpoint), self.recipe["training"]
+        if all(before.get(key) == now[key] for key in ("optimizer", "scheduler")):
+            return
+        optimizer, scheduler = self._optimizer_and_scheduler()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return  # follows errors, not a count
+        per_epoch = self.options.scheduler_interval == "epoch"
+        n_steps = checkpoint["epoch"] + 1 if per_epoch else checkpoint["global_step"]
+        if scheduler is not None:
+            with warnings.catch_warnings():  # that there was no optimizer step
+                warnings.simplefilter("ignore")
+                for _ in range(n_steps):
+                    scheduler.step()
+        checkpoint["lr_schedulers"] = [] if scheduler is None else [scheduler.state_dict()]
+        checkpoint["optimizer_states"][0]["param_groups"] = optimizer.state_dict()["param_groups"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""

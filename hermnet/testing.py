@@ -7,7 +7,8 @@ A sub-network, of this project or of another, proves itself in a file of its own
     class TestMine(SubnetContract):
         subnet = "mine"
 
-Every test runs for all relation schemes and all ways of sharing weights, in float64.
+Every test runs for all relation schemes and all ways of sharing weights, in float64; compilation,
+in tests marked ``slow``, for two of the combinations.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from ase import Atoms
 from torch import Tensor
 from torch.autograd import gradgradcheck
 from torch.func import functional_call
-from torch.nn.utils import parameters_to_vector
 
 from hermnet.checks import (
     assert_equivariant,
@@ -37,6 +37,7 @@ from hermnet.checks import (
     rows_that_lack,
     with_elements,
 )
+from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import collate
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import ModelOptions, Potential
@@ -46,6 +47,7 @@ SHARINGS = ("independent", "basis:2", "shared")
 ELEMENTS = (6, 1, 7, 8)  # not sorted; nitrogen is in none of the structures below
 
 COMBINATIONS = [(relations, sharing) for relations in SCHEMES for sharing in SHARINGS]
+COMPILED = [("vertex", "independent"), ("triadic", "basis:2")]  # a minute each
 
 
 def molecule(seed: int = 0) -> Atoms:
@@ -134,18 +136,21 @@ class SubnetContract:
         """Those of the energy in positions and weights: what a loss on forces trains with."""
         graph = graph_from_atoms(molecule()[:4], potential.cutoff)
         named = dict(potential.named_parameters())
-        sizes = [weight.numel() for weight in named.values()]
+        # along random directions through all weights: few numbers, so that a failure is told soon
+        directions = [
+            torch.randn(2, *weight.shape, dtype=weight.dtype) for weight in named.values()
+        ]
 
-        def energy(positions: Tensor, weights: Tensor) -> Tensor:
-            parts = zip(named.items(), weights.split(sizes), strict=True)
-            state = {name: part.view_as(weight) for (name, weight), part in parts}
+        def energy(positions: Tensor, amounts: Tensor) -> Tensor:
+            parts = zip(named.items(), directions, strict=True)
+            state = {name: w.detach() + torch.tensordot(amounts, d, 1) for (name, w), d in parts}
             moved = replace(graph, positions=positions)
             prediction = functional_call(potential, state, (moved,), {"forces": False})
             return cast(Tensor, prediction.energy)
 
-        weights = parameters_to_vector(named.values()).detach().requires_grad_()
+        amounts = torch.zeros(2, dtype=torch.float64, requires_grad=True)
         positions = graph.positions.clone().requires_grad_()
-        assert gradgradcheck(energy, (positions, weights), fast_mode=True, atol=1e-6)
+        assert gradgradcheck(energy, (positions, amounts), fast_mode=True, atol=1e-6)
 
     def test_batch_equals_singles(self, potential: Potential) -> None:
         """Structures of a batch do not see each other."""
@@ -256,6 +261,29 @@ class SubnetContract:
         other = Potential(potential.options, potential.elements, potential.mean_neighbors)
         other.load_state_dict(potential.state_dict())
         assert_same(evaluate(other, graph), before, 0.0)
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of its own parts
+    @pytest.mark.parametrize("potential", COMPILED, indirect=True, ids="-".join)
+    def test_compiled_equals_eager(
+        self, potential: Potential, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Predictions and weight gradients, also for a batch of another size than the first."""
+        batches = [(crystal(),), (crystal(), molecule(), molecule(seed=1))]
+        weights = list(potential.parameters())
+        eager = [predict(potential, *batch) for batch in batches]
+        slopes = torch.autograd.grad(
+            eager[1].forces.square().sum(), weights, materialize_grads=True
+        )
+        monkeypatch.setattr(potential, "evaluate", CompiledEvaluator())
+        compiled = [predict(potential, *batch) for batch in batches]
+        for one, other in zip(compiled, eager, strict=True):
+            assert_same(one, other, 1e-6)
+        found = torch.autograd.grad(
+            compiled[1].forces.square().sum(), weights, materialize_grads=True
+        )
+        for slope, expected in zip(found, slopes, strict=True):
+            assert_near(slope, expected, 1e-6)
 
 
 def _approach(distance: float, fragment: str) -> Atoms:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph
 from hermnet.subnetwork import Interaction, Shape
+
+_RADIAL_SCALE = 5.0  # radial basis times envelope is mostly between 0.1 and 0.2; brings it near one
+_SILU_SCALE = 1.679  # gives silu(x) unit second moment for normal x, as in e3nn
 
 
 @final
@@ -31,8 +36,8 @@ class NequIP(Interaction):
 
     `A`, `B`, `D` and the network behind `R` belong to the relation. That network sees radial basis
     times envelope and has no biases, so that messages vanish at the cutoff. Unlike in the published
-    network the paths into a degree are added channel by channel within the message, not mixed after the sum,
-    and there is only one parity for each degree.
+    network the paths into a degree are added up in the message, channel by channel, and not mixed
+    after the sum over neighbors; and each degree has one parity only.
 
     Args:
         shape: sizes and relations.
@@ -55,15 +60,20 @@ class NequIP(Interaction):
                 f"not {radial_hidden} and {radial_layers}"
             )
         c, lmax = shape.n_channels, shape.lmax
+        self.n_channels = c
         self.rows = [2 * degree + 1 for degree in range(lmax + 1)]
-        self.scale = 1.0 / math.sqrt(max(shape.mean_neighbors, 1.0))
         self.product = TensorProduct(lmax)
         self.source = nn.ModuleList(shape.source_linear(c, c, bias=False) for _ in self.rows)
         widths = [shape.n_radial + 1] + [radial_hidden] * radial_layers
         self.radial = nn.ModuleList(
-            shape.edge_linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False)
+            shape.edge_linear(a, b, bias=False) for a, b in pairwise(widths)
         )
-        self.weights = shape.edge_linear(radial_hidden, self.product.n_paths * c, bias=False)
+        self.weights = shape.edge_linear(radial_hidden, len(self.product.paths) * c, bias=False)
+        # Messages of about unit size, which component normalisation counts on: from the Glorot
+        # variance 2 / (n_in + n_out) of the weights to 1 / n_in, and from silu's size to one.
+        glorot = math.sqrt((1 + len(self.product.paths) * c / radial_hidden) / 2)
+        neighbors = math.sqrt(max(shape.mean_neighbors, 1.0))
+        self.scale = glorot * _SILU_SCALE**radial_layers / neighbors
         outputs = [c * (lmax + 1)] + [c] * lmax  # degree 0 brings a gate for each higher one
         self.update = nn.ModuleList(shape.receiver_linear(2 * c, n, bias=False) for n in outputs)
 
@@ -82,14 +92,14 @@ class NequIP(Interaction):
     def _path_weights(self, graph: RelationalGraph) -> Tensor:
         """(n_edges, n_paths, n_channels), zero at the cutoff."""
         edges = graph.expansion.offsets
-        r = graph.enveloped
+        r = graph.enveloped * _RADIAL_SCALE
         for linear in self.radial:
             r = F.silu(linear(r, edges))
         weights: Tensor = self.weights(r, edges)
-        return weights.view(weights.shape[0], self.product.n_paths, -1)
+        return weights.unflatten(1, (len(self.product.paths), self.n_channels))
 
     def _update(self, y: Tensor, graph: RelationalGraph) -> Tensor:
-        """Linear layers and gates on messages beside own features, (n_receivers, m, 2 n_channels)."""
+        """Linear layers and gates on messages and own features (n_receivers, m, 2 n_channels)."""
         offsets = graph.expansion.receivers.offsets
         parts = zip(self.update, y.split(self.rows, dim=1), strict=True)
         scalars, *higher = [linear(part, offsets) for linear, part in parts]
@@ -102,14 +112,14 @@ class NequIP(Interaction):
 class TensorProduct(nn.Module):
     r"""Weighted Clebsch-Gordan product of features and harmonics, channel by channel.
 
-    The harmonics of an edge meet the Clebsch-Gordan tensors first, which leaves one small matrix for
-    each edge and output degree; only these meet the channels.
+    The harmonics of an edge meet the Clebsch-Gordan tensors first, which leaves one small matrix
+    for each edge and output degree; only these meet the channels.
 
     Args:
         lmax: highest degree of features, harmonics and result; parity is (-1)^l.
 
     Attributes:
-        paths: the degrees (l1, l2, l3) of features, harmonics and result, in the order of weights.
+        paths: degrees (l1, l2, l3) of features, harmonics and result, in the order of the weights.
     """
 
     def __init__(self, lmax: int) -> None:
@@ -119,27 +129,14 @@ class TensorProduct(nn.Module):
         kinds = [ir for _, ir in o3.Irreps.spherical_harmonics(lmax)]
         found = [(a.l, b.l, c.l) for a in kinds for b in kinds for c in a * b if c in kinds]
         self.paths = sorted(found, key=lambda path: (path[0], path[2], path[1]))
-        self.n_paths = len(self.paths)
-        self.degrees = range(lmax + 1)
-        blocks = []
-        for degree in self.degrees:
-            into = [path for path in self.paths if path[2] == degree]
-            factor = math.sqrt((2 * degree + 1) / len(into))
-            block = torch.zeros((lmax + 1) ** 2, 2 * degree + 1, 0, dtype=torch.float64)
-            for l1, l2, l3 in into:
-                tensor = factor * o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
-                rest = (lmax + 1) ** 2 - (l2 + 1) ** 2
-                padded = F.pad(tensor.permute(1, 2, 0), (0, 0, 0, 0, l2 * l2, rest))
-                block = torch.cat((block, padded), dim=2)
-            blocks.append(block)
-        # (n_harmonics, sum over l3 of (2 l3 + 1) x rows of all paths into l3)
+        self.rows = [2 * degree + 1 for degree in range(lmax + 1)]
+        blocks = [_coupling(self.paths, degree) for degree in range(lmax + 1)]
+        self.sizes = [block.shape[1] * block.shape[2] for block in blocks]
         coupling = torch.cat([block.flatten(1) for block in blocks], dim=1)
         self.register_buffer("coupling", coupling.to(torch.get_default_dtype()), persistent=False)
-        self.coupling: Tensor
-        self.sizes = [block.shape[1] * block.shape[2] for block in blocks]
-
-    def _count(self, l1: int, l3: int | None = None) -> int:
-        return sum(path[0] == l1 and l3 in (None, path[2]) for path in self.paths)
+        self.coupling: Tensor  # (n_harmonics, sum(sizes))
+        ends = Counter((l1, l3) for l1, _, l3 in self.paths)
+        self.n_paths = [[ends[l1, l3] for l3 in range(lmax + 1)] for l1 in range(lmax + 1)]
 
     def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
         """The product.
@@ -152,19 +149,34 @@ class TensorProduct(nn.Module):
         Returns:
             (n_edges, (lmax+1)^2, n_channels).
         """
-        parts = x.split([2 * l1 + 1 for l1 in self.degrees], dim=1)
-        by_l1 = weights.unsqueeze(2).split([self._count(l1) for l1 in self.degrees], dim=1)
+        parts = x.split(self.rows, dim=1)
+        by_l1 = weights.unsqueeze(2).split([sum(n) for n in self.n_paths], dim=1)
         weighted = []  # for each l1, the rows into every l3
-        for l1, part, weight in zip(self.degrees, parts, by_l1, strict=True):
+        for part, weight, n_paths in zip(parts, by_l1, self.n_paths, strict=True):
             rows = (weight * part.unsqueeze(1)).flatten(1, 2)
-            sizes = [self._count(l1, l3) * (2 * l1 + 1) for l3 in self.degrees]
-            weighted.append(rows.split(sizes, dim=1))
+            weighted.append(rows.split([n * part.shape[1] for n in n_paths], dim=1))
         couplings = (harmonics @ self.coupling).split(self.sizes, dim=1)
         results = [
-            _contract(coupling, torch.cat(rows, dim=1), 2 * l3 + 1)
-            for l3, coupling, *rows in zip(self.degrees, couplings, *weighted, strict=True)
+            _contract(coupling, torch.cat(rows, dim=1), n)
+            for n, coupling, *rows in zip(self.rows, couplings, *weighted, strict=True)
         ]
         return torch.cat(results, dim=1)
+
+
+def _coupling(paths: list[tuple[int, int, int]], degree: int) -> Tensor:
+    """Tensors of all paths into a degree, (n_harmonics, 2 degree + 1, rows of their features)."""
+    from e3nn import o3
+
+    into = [path for path in paths if path[2] == degree]
+    n_harmonics = (max(l2 for _, l2, _ in paths) + 1) ** 2
+    blocks = []
+    for l1, l2, l3 in into:
+        block = torch.zeros(n_harmonics, 2 * l3 + 1, 2 * l1 + 1, dtype=torch.float64)
+        block[l2 * l2 : (l2 + 1) ** 2] = o3.wigner_3j(l1, l2, l3, dtype=block.dtype).permute(
+            1, 2, 0
+        )
+        blocks.append(block)
+    return math.sqrt((2 * degree + 1) / len(into)) * torch.cat(blocks, dim=2)
 
 
 def _contract(coupling: Tensor, rows: Tensor, n_out: int) -> Tensor:

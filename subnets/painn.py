@@ -63,9 +63,7 @@ class PaiNN(Interaction):
         s, v = x[:, 0], x[:, 1:]
         big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
         norm = torch.sqrt((big_v * big_v).sum(dim=1) + _EPSILON)
-        a = self.update_out(
-            F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets
-        )
+        a = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
         own, vector, inner = a.chunk(3, dim=1)
         ds = own + inner * (big_u * big_v).sum(dim=1)
         return torch.cat((ds.unsqueeze(1), vector.unsqueeze(1) * big_u), dim=1)

@@ -18,8 +18,8 @@ _EPSILON = 1e-8  # under the root of |v|^2, whose slope is infinite at zero
 class RMConv(Interaction):
     r"""Radial message and update, angular message and update (figure 3b to 3f of the paper).
 
-    Radial message and update, with ``w`` the filter of an edge, which carries the envelope ``f``, and
-    ``phi`` the source's transform, as in PaiNN; with two sides (`triadic`) their mean is added::
+    Radial message and update, with ``w`` the filter of an edge, which carries the envelope ``f``,
+    and ``phi`` the source's transform, as in PaiNN; of two sides (`triadic`) the mean is added::
 
         a_ij = phi_s(s_j) w_s(r_ij)                                     s'_i = s_i + sum_j a_ij
         b_ij = v_j phi_vv(s_j) w_vv(r_ij) + phi_vs(s_j) w_vs(r_ij) r_ij / |r_ij|

@@ -1,4 +1,4 @@
-"""SchNet: Schuett, Sauceda, Kindermans, Tkatchenko and Mueller, J. Chem. Phys. 148, 241722 (2018)."""
+"""SchNet: Schuett et al., J. Chem. Phys. 148, 241722 (2018), arXiv:1712.06113."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class SchNet(Interaction):
         w = w * graph.envelope.unsqueeze(1)  # (n_edges, n_filters)
         total = graph.sum_messages(s.index_select(0, graph.neighbors) * w)
         hidden = _shifted_softplus(self.update_in(total, receivers))
-        return self.update_out(hidden, receivers).unsqueeze(1)
+        ds: Tensor = self.update_out(hidden, receivers)
+        return ds.unsqueeze(1)
 
 
 def _shifted_softplus(x: Tensor) -> Tensor:

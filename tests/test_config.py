@@ -132,6 +132,18 @@ def test_bad_sub_networks(subnet: str, message: str):
         ("training.optimizer=torch.optim.Admw", "training.optimizer.class_path: unknown optimizer"),
         ("training.optimizer.lrr=1", "training.optimizer.lrr: unknown option; did you mean 'lr'?"),
         ("training.optimizer.lr=fast", "training.optimizer.lr: expected float or Tensor, got"),
+        (
+            "training.optimizer.lr=-1",
+            "training.optimizer: torch.optim.AdamW: Invalid learning rate",
+        ),
+        (
+            "training.scheduler={class_path: torch.optim.lr_scheduler.LinearLR, total_iters: x}",
+            "training.scheduler.total_iters: expected int, got 'x'",
+        ),
+        (
+            "training.scheduler={class_path: torch.optim.lr_scheduler.OneCycleLR, max_lr: 1}",
+            "training.scheduler: torch.optim.lr_scheduler.OneCycleLR: You must define either",
+        ),
         ("training.optimizer={lr: 1}", "training.optimizer: expected a mapping with 'class_path'"),
         (
             "training.scheduler=torch.optim.lr_scheduler.StepLR",

@@ -54,7 +54,9 @@ def test_equals_its_formula(name: str):
     # frequencies that are trained are stored in float32 unless the model is made in float64
     exact = name != "bessel"
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if exact else {"rtol": 1e-6, "atol": 1e-6}
-    torch.testing.assert_close(basis(lengths()), torch.tensor(expected, dtype=torch.float64), **tolerance)
+    torch.testing.assert_close(
+        basis(lengths()), torch.tensor(expected, dtype=torch.float64), **tolerance
+    )
 
 
 @each_basis

@@ -124,6 +124,6 @@ def test_biases_start_at_zero_and_weights_within_the_bound():
 @pytest.mark.parametrize("text", ["basis", "basis:0", "basis:-1", "basis:x", "Shared", ""])
 def test_what_is_no_sharing_is_refused(text: str):
     with pytest.raises(
-        InputError, match=r"model.sharing: '.*' is not one of independent, shared, basis:B"
+        InputError, match=r"model.sharing: '.*' is not independent, shared or basis:B"
     ):
         Sharing.parse(text)

@@ -1,0 +1,109 @@
+"""Lightning's trainer as a recipe wants it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from hermnet.class_path import build
+from hermnet.config import Recipe
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError
+from hermnet.folder import RunFolder
+from hermnet.task import PotentialTask
+
+# Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
+_DEFAULTS: dict[str, Any] = {
+    "inference_mode": False,
+    "use_distributed_sampler": False,
+    "gradient_clip_val": 10.0,
+    "enable_model_summary": False,
+}
+_LOG_EVERY = 50  # steps, where an epoch has as many
+
+
+def make_trainer(
+    recipe: Recipe, data: GraphDataModule, task: PotentialTask, folder: RunFolder, resume: bool
+) -> pl.Trainer:
+    """The trainer, which has written nothing yet.
+
+    Args:
+        recipe: the recipe; its ``trainer`` section goes before the defaults.
+        data: knows whether there are validation frames.
+        task: knows what is best.
+        folder: where checkpoints and logs go.
+        resume: whether a run goes on, and so leaves its earlier logs alone.
+
+    Raises:
+        InputError: when Lightning refuses its arguments.
+    """
+    options = dict(recipe.trainer)
+    has_val = "val" in data.splits()
+    callbacks = _checkpoints(folder, task.monitor() if has_val else None)
+    if recipe.training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False))
+    callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
+    options["callbacks"] = callbacks
+    options["logger"] = _loggers(options.get("logger"), folder, resume)
+    options["default_root_dir"] = folder.path
+    options.setdefault("log_every_n_steps", min(_LOG_EVERY, len(data.train_dataloader())))
+    if not has_val:
+        options["limit_val_batches"] = 0
+    try:
+        return pl.Trainer(**_DEFAULTS | options)
+    except Exception as error:  # whatever it raises, the recipe's values are the cause
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _checkpoints(folder: RunFolder, monitor: str | None) -> list[Callback]:
+    """``best`` where something is validated, and ``last`` after every epoch, better or not."""
+    places: dict[str, Any] = {"dirpath": folder.checkpoints, "enable_version_counter": False}
+    last = ModelCheckpoint(filename=folder.last.stem, save_on_train_epoch_end=True, **places)
+    if monitor is None:
+        return [last]
+    return [ModelCheckpoint(filename=folder.best.stem, monitor=monitor, **places), last]
+
+
+def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
+    if isinstance(given, list):
+        return [build(spec, Logger) for spec in given]  # type: ignore[type-abstract]
+    if given not in (None, True):
+        return given
+    start = folder.n_starts() if resume else 0
+    csv, tensorboard = folder.csv_log(start), folder.tensorboard_log(start)
+    # A version would be shown in the progress bar, where it says nothing.
+    return [
+        CSVLogger(csv.parent, name=csv.name, version=""),
+        TensorBoardLogger(tensorboard.parent, name=tensorboard.name, version=""),
+    ]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what Lightning says about choices that are ours, and its advertisements."""
+    names = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",  # the frames are in memory: workers would be slower
+            ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
+            ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*Total length of `list`.*",  # no validation frames, which is allowed
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

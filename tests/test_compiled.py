@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import shutil
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+import structures
+from hermnet.checks import random_potential
+from hermnet.compiled import CompiledEvaluator, trace_energy_and_gradient
+from hermnet.derivatives import edge_vectors
+from hermnet.graph import AtomicGraph, collate
+from hermnet.neighbors import graph_from_atoms
+from hermnet.potential import Indices, ModelOptions, Potential, evaluate_eagerly
+from hermnet.subnetwork import SUBNETS
+
+OPTIONS = ModelOptions(n_channels=4, n_layers=1, n_radial=4, cutoff=3.0, dtype="float64")
+ELEMENTS = (1, 6, 7, 8, 16)
+SCHEMES = ("none", "vertex", "pair", "triadic")
+
+
+def graph_of(*seeds: int, n_atoms: int = 12) -> AtomicGraph:
+    frames = [structures.mixture(seed, n_atoms + seed) for seed in seeds]
+    return collate([graph_from_atoms(atoms, OPTIONS.cutoff) for atoms in frames])
+
+
+def inputs_of(potential: Potential, graph: AtomicGraph) -> tuple[Tensor, Indices]:
+    return edge_vectors(graph).to(potential.dtype), potential.indices(graph)
+
+
+def assert_relative(found: Tensor, expected: Tensor, rtol: float) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=rtol * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("relations", SCHEMES)
+@pytest.mark.parametrize(
+    "subnet",
+    [
+        pytest.param(name, marks=[] if name == "painn" else pytest.mark.slow)
+        for name in SUBNETS.names()
+    ],
+)
+def test_traced_is_eager_for_every_size(subnet: str, relations: str):
+    """Weights' gradients of a loss on forces included: the second derivative is the point."""
+    potential = random_potential(replace(OPTIONS, subnet=subnet, relations=relations), ELEMENTS)
+    tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
+    parameters = list(potential.parameters())
+    traced = trace_energy_and_gradient(potential, tensors, *inputs_of(potential, graph_of(0)))
+    for graph in (graph_of(0), graph_of(1), graph_of(2, 3)):
+        vectors, indices = inputs_of(potential, graph)
+        found = traced(*tensors.values(), vectors, *pytree.tree_leaves(indices))
+        expected = evaluate_eagerly(potential, vectors, indices, create_graph=True)
+        for one, other in zip(found, expected, strict=True):
+            assert_relative(one, other, 1e-10)
+        losses = (pair[0].square().sum() + pair[1].square().sum() for pair in (found, expected))
+        gradients = [torch.autograd.grad(loss, parameters) for loss in losses]
+        for one, other in zip(*gradients, strict=True):
+            assert_relative(one, other, 1e-10)
+
+
+def losses_of(potential: Potential, graphs: list[AtomicGraph]) -> list[dict[str, Tensor]]:
+    """Energies, forces, stress, and the gradients of a loss on them, of each graph."""
+    results = []
+    for graph in graphs:
+        potential.zero_grad()
+        found = potential(graph, stress=True)
+        loss = found.energy.square().mean() + found.forces.square().mean()
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in potential.named_parameters()}
+        results.append(
+            {"energy": found.energy.detach(), "forces": found.forces.detach(), **gradients}
+        )
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("relations", ["none", "pair"])
+def test_compiled_is_eager(relations: str):
+    # The compiler's own use of what it deprecates is not ours to mend.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    potential = random_potential(
+        replace(OPTIONS, relations=relations, n_channels=16, dtype="float32"), ELEMENTS
+    )
+    graphs = [graph_of(0), graph_of(1, 2), graph_of(3, 4, 5), graph_of(6, n_atoms=20)]
+    expected = losses_of(potential, graphs)
+    evaluator = CompiledEvaluator()
+    potential.evaluate = evaluator
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    found = losses_of(potential, graphs[:1])
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    found += losses_of(potential, graphs[1:])
+    assert compiled >= 1, "it went through the compiler"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled, (
+        "one graph, all sizes"
+    )
+    for one, other in zip(found, expected, strict=True):
+        for name, value in other.items():
+            assert_relative(one[name], value, 1e-6)
+    with torch.no_grad():
+        prediction = potential(graphs[1])
+    assert not prediction.forces.requires_grad
+    assert_relative(prediction.forces, expected[1]["forces"], 1e-6)
+
+
+def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(monkeypatch: pytest.MonkeyPatch):
+    potential = random_potential(OPTIONS, ELEMENTS)
+    expected = losses_of(potential, [graph_of(0), graph_of(1)])
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no compiler here\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    potential.evaluate = CompiledEvaluator()
+    with pytest.warns(
+        UserWarning, match=r"compilation failed, going on eagerly: no compiler here$"
+    ):
+        found = losses_of(potential, [graph_of(0)])
+    found += losses_of(potential, [graph_of(1)])  # warnings are errors: there is no second one
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.parametrize("n_atoms", [1, 2], ids=["an atom", "two atoms out of reach"])
+def test_sizes_that_would_become_constants_are_not_traced(
+    monkeypatch: pytest.MonkeyPatch, n_atoms: int
+):
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was traced"))
+    potential = random_potential(replace(OPTIONS, relations="pair"), ELEMENTS)
+    potential.evaluate = CompiledEvaluator()
+    atoms = structures.mixture(0, 5)[:n_atoms]
+    atoms.pbc = False
+    atoms.positions = [[9.0 * k, 0, 0] for k in range(n_atoms)]
+    found = potential(graph_from_atoms(atoms, OPTIONS.cutoff))
+    assert found.energy.shape == (1,)
+    assert (found.forces == 0).all()

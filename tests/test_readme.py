@@ -1,0 +1,174 @@
+"""The README does what it says: its code runs, its recipes resolve, its commands parse."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+import hermnet
+from hermnet import cli
+from hermnet.config import resolve
+from hermnet.subnetwork import SUBNETS
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+TINY = ["data.n_train=20", "data.n_val=5", "data.n_test=10", "trainer.max_epochs=1"]
+
+
+def blocks(language: str) -> list[str]:
+    return [code for found, code in BLOCKS if found == language]
+
+
+def named(code: str) -> str:
+    """What a recipe's first line calls it."""
+    return code.splitlines()[0].removeprefix("# ")
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for code in blocks("sh")
+    for line in code.splitlines()
+    if line.startswith("hermnet ")
+]
+CHEAP = [argv for argv in COMMANDS if argv[0] == "list" or "--print-config" in argv]
+RECIPES = {named(code): code for code in blocks("yaml")}
+SUBNET, CONTRACT = blocks("python")[1:3]
+
+
+def frames(n_frames: int, seed: int) -> list[Any]:
+    """Rattled Cu3Au cells with energy, forces and stress of effective-medium theory."""
+    found = []
+    for index in range(n_frames):
+        atoms = bulk("Cu", "fcc", a=3.8, cubic=True)
+        atoms.symbols[0] = "Au"
+        atoms.rattle(stdev=0.05, seed=seed + index)
+        atoms.calc = EMT()
+        atoms.get_stress()
+        atoms.get_forces()
+        found.append(atoms)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's folder: the recipes and data that the README speaks of, and a run of quickstart."""
+    path = tmp_path_factory.mktemp("readme")
+    for name, code in RECIPES.items():
+        if name.endswith(".yaml"):
+            (path / name).write_text(code, encoding="utf-8")
+    ase.io.write(path / "alloy_train.xyz", frames(20, seed=0))
+    ase.io.write(path / "alloy_test.xyz", frames(5, seed=100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setattr(SUBNETS, "_classes", dict(SUBNETS._classes))
+        assert cli.main(["fit", "--config", "quickstart", "model.n_channels=8", *TINY]) == 0
+        yield path
+
+
+def test_the_python_blocks_run_in_order(folder: Path, capsys: pytest.CaptureFixture[str]):
+    space: dict[str, Any] = {"__name__": "readme"}
+    for number, code in enumerate(blocks("python")):
+        exec(compile(code, f"README.md, python block {number}", "exec"), space)
+    assert space["prediction"].energy.shape == (1,)
+    assert space["prediction"].forces.shape == (9, 3)
+    assert not space["prediction"].forces.requires_grad
+    assert space["TestAngles"].subnet == "angles"
+    assert Path("runs/angles/parity.png").is_file()
+    assert re.search(r"^\d+\.\d+ meV/A$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_a_sub_network_has_thirty_lines():
+    lines = SUBNET[SUBNET.index("@SUBNETS") :].splitlines()
+    assert len([line for line in lines if line.strip()]) <= 30
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_recipes_resolve(name: str, folder: Path):
+    if name.endswith(".yaml"):
+        assert resolve(name).name == Path(name).stem
+    else:
+        Path("copy.yaml").write_text(RECIPES[name], encoding="utf-8")
+        written = resolve("copy.yaml", [f"name={name}"])
+        assert written == resolve(name), f"configs/{name}.yaml is another recipe"
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_the_commands_parse(argv: list[str], folder: Path):
+    arguments = cli._parse(argv)
+    if argv[0] != "list":
+        resolve(arguments.config, arguments.overrides)
+
+
+@pytest.mark.parametrize("argv", CHEAP, ids=" ".join)
+def test_the_cheap_commands_run(argv: list[str], folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_commands_on_own_data_run(folder: Path):
+    small = ["model.n_channels=8", "trainer.max_epochs=1"]
+    mine = [argv for argv in COMMANDS if "alloy.yaml" in argv]
+    assert [argv[0] for argv in mine] == ["fit", "test", "predict"]
+    for argv in mine:
+        assert cli.main([*argv, *small]) == 0
+    run = Path("runs/alloy")
+    assert len(ase.io.read(run / "predictions.xyz", index=":")) == 5
+    left = TEXT[TEXT.index("## What a run leaves behind") :].split("##")[1]
+    for name in re.findall(r"`([\w/]+\.(?:yaml|ckpt|json|png|csv))`", left):
+        assert list(run.rglob(name)), f"{name} is not in the run folder"
+
+
+def test_the_make_targets_call_what_the_readme_says():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin")
+    for target in ("quickstart", "test"):
+        assert f"make {target}" in TEXT
+        recipe = re.search(rf"^{target}:.*\n\t(.*)$", makefile, flags=re.MULTILINE)
+        assert recipe is not None
+        assert any(line.startswith(recipe[1]) for line in TEXT.splitlines()), recipe[1]
+    assert '.venv/bin/python -m pip install -e ".[test]"' in TEXT
+    assert 'install -q -e ".[test]"' in makefile
+
+
+def test_the_links_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
+
+
+def contract(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Pytest on a file that holds the README's sub-network and its contract."""
+    (folder / "test_angles.py").write_text(f"{SUBNET}\n\n{CONTRACT}", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, "test_angles.py"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def test_the_sub_network_keeps_the_contract_with_vertex_relations(folder: Path):
+    chosen = "vertex-independent and (turns or forces or batch or smooth)"
+    done = contract(folder, "-k", chosen)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b6 passed", done.stdout), done.stdout
+
+
+@pytest.mark.slow
+def test_the_sub_network_keeps_the_whole_contract(folder: Path):
+    done = contract(folder)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", hermnet.__all__)
+def test_public_names_can_be_imported(name: str):
+    assert getattr(hermnet, name) is not None
