@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from measure import (
-    RESULTS,
     Stopwatch,
     inference,
     machine,
@@ -89,11 +88,10 @@ def worst_difference(losses: dict[str, list[float]]) -> float:
 
 def main() -> None:
     """Run, print, save."""
-    options = parser(__doc__.splitlines()[0], "compiled")
+    options = parser(__doc__.splitlines()[0])
     options.add_argument("--subnet", default="painn", help="hermnet list subnets (painn)")
     options.add_argument("--relations", default="vertex", help="hermnet list relations (vertex)")
     options.add_argument("--steps", type=int, default=20, help="steps whose losses to compare (20)")
-    options.set_defaults(output=None)
     given: argparse.Namespace = options.parse_args()
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("error", message="compilation failed")  # else it would time eager twice
@@ -114,9 +112,8 @@ def main() -> None:
     print(f"losses of {given.steps} steps: largest relative difference {difference:.1e}")
     names = ("subnet", "relations", "rounds", "clock")
     settings = {name: getattr(given, name) for name in names}
-    output = given.output or RESULTS / f"compiled_{given.subnet}.json"
-    write(output, {**settings, "machine": machine(given.threads, device), **found})
-    print(f"written: {output}")
+    about = {**settings, "machine": machine(given.threads, device)}
+    write(given.output, f"compiled_{given.subnet}", {**about, **found})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """`vertex` in its naive form, for comparison: a Python loop over relations.
 
-For every relation the subgraph of the edges into its atoms is cut out, a PaiNN of its own runs on it,
-and the result is written back onto the atoms. The cutting is done once per forward and on the atoms
-in use only, so that the loop is not slower than it has to be. With the weights of a router in one
-pass the energies are the same.
+For every relation the subgraph of the edges into its atoms is cut out, a PaiNN of its own runs on
+it, and the result is written back onto the atoms. The cutting is done once per forward and on the
+atoms in use only, so that the loop is not slower than it has to be. With the weights of a router in
+one pass the energies are the same.
 """
 
 from __future__ import annotations

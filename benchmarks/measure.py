@@ -21,13 +21,12 @@ from hermnet.graph import AtomicGraph
 from hermnet.losses import loss_function, loss_terms
 from hermnet.potential import Potential
 
-RESULTS = Path(__file__).parent / "results"
 _WARM_UP = 2  # calls of each action before anything counts
 _PACKAGES = ("hermnet", "torch", "numpy", "ase", "e3nn", "vesin")
 
 
-def parser(description: str, name: str) -> argparse.ArgumentParser:
-    """The options that every benchmark has; results go to ``results/<name>.json`` by default."""
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
     options.add_argument("--rounds", type=int, default=20, help="repetitions of each action (20)")
@@ -38,7 +37,7 @@ def parser(description: str, name: str) -> argparse.ArgumentParser:
         default="wall",
         help="process counts the CPU time of this process, for a machine that is busy (wall)",
     )
-    options.add_argument("--output", type=Path, default=RESULTS / f"{name}.json")
+    options.add_argument("--output", type=Path, help="JSON file (in benchmarks/results)")
     return options
 
 
@@ -140,7 +139,9 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Save results as JSON."""
+def write(path: Path | None, name: str, content: Mapping[str, Any]) -> None:
+    """Save results as JSON, in ``benchmarks/results/<name>.json`` unless a path is given."""
+    path = path or Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path}")

@@ -96,8 +96,9 @@ def report(n_elements: int, graph: AtomicGraph, found: Mapping[str, Any]) -> Non
 
 def main() -> None:
     """Run, print, save."""
-    options = parser(__doc__.splitlines()[0], "relations")
-    options.add_argument("--elements", type=int, nargs="+", default=[1, 3, 5, 10])
+    options = parser(__doc__.splitlines()[0])
+    counts = range(1, len(ELEMENTS) + 1)
+    options.add_argument("--elements", type=int, nargs="+", choices=counts, default=[1, 3, 5, 10])
     options.add_argument("--compile", action="store_true", help="compile all but the loop")
     given: argparse.Namespace = options.parse_args()
     torch.set_num_threads(given.threads)
@@ -111,12 +112,10 @@ def main() -> None:
         results[str(n_elements)] = found = measure(graph, watch, given.compile)
         report(n_elements, graph, found)
     settings = {"rounds": given.rounds, "clock": given.clock, "compile": given.compile}
-    write(
-        given.output,
-        {**settings, "machine": machine(given.threads, device), "elements": results},
-    )
+    about = {**settings, "machine": machine(given.threads, device)}
+    name = "relations_compiled" if given.compile else "relations"
+    write(given.output, name, {**about, "elements": results})
     last = results[str(given.elements[-1])]["training step"]
-    print(f"written: {given.output}")
     print(
         f"{given.elements[-1]} elements: one-pass/none {last['one-pass']['ratio']:.2f} "
         f"loop/none {last['loop']['ratio']:.2f}"

@@ -59,7 +59,7 @@ def to_atoms(graph: AtomicGraph, prediction: Prediction) -> list[ase.Atoms]:
         if prediction.stress is not None and bool(torch.isfinite(prediction.stress[system]).all()):
             full = prediction.stress[system].to(torch.float64).cpu().numpy()
             results["stress"] = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        atoms.calc = SinglePointCalculator(atoms, **results)  # type: ignore[no-untyped-call]
+        atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
     return frames
 

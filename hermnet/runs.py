@@ -183,11 +183,10 @@ def _warn_of_rare_relations(potential: Potential, data: GraphDataModule) -> None
 def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
-    changed = [
-        f"model.{key}" for key, value in ours["model"].items() if theirs["model"].get(key) != value
-    ]
-    optimizers = [known["training"]["optimizer"]["class_path"] for known in (ours, theirs)]
-    if optimizers[0] != optimizers[1]:
+    model, training = theirs.get("model", {}), theirs.get("training", {})
+    changed = [f"model.{key}" for key in ours["model"] if model.get(key) != ours["model"][key]]
+    optimizer = training.get("optimizer", {}).get("class_path")
+    if optimizer != ours["training"]["optimizer"]["class_path"]:  # its state would mean nothing
         changed.append("training.optimizer.class_path")
     if changed:
         raise InputError(

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hermnet.checkpoint import describe, stored_training
-from hermnet.class_path import build
+from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
@@ -184,6 +184,13 @@ class PotentialTask(pl.LightningModule):
         if self.options.forces_weight > 0:
             return "val_forces_mae"
         return "val_energy_per_atom_mae" if self.options.energy_weight > 0 else "val_stress_mae"
+
+    def follows_validation(self) -> bool:
+        """Whether the scheduler needs a validation error."""
+        spec = self.options.scheduler
+        return spec is not None and issubclass(
+            locate(spec.get("class_path"), LRScheduler), ReduceLROnPlateau
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let a resumed run follow its own schedule where it differs from the one before.

@@ -47,6 +47,10 @@ def make_trainer(
     """
     options = dict(recipe.trainer)
     has_val = "val" in data.splits()
+    if task.follows_validation() and not has_val:
+        raise InputError(
+            "training.scheduler: it follows the validation error, but there are no val frames"
+        )
     callbacks = _checkpoints(folder, task.monitor() if has_val else None)
     if recipe.training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False))

@@ -96,7 +96,7 @@ class NequIP(Interaction):
         for linear in self.radial:
             r = F.silu(linear(r, edges))
         weights: Tensor = self.weights(r, edges)
-        return weights.unflatten(1, (len(self.product.paths), self.n_channels))
+        return weights.view(weights.shape[0], len(self.product.paths), self.n_channels)
 
     def _update(self, y: Tensor, graph: RelationalGraph) -> Tensor:
         """Linear layers and gates on messages and own features (n_receivers, m, 2 n_channels)."""
@@ -165,16 +165,15 @@ class TensorProduct(nn.Module):
 
 def _coupling(paths: list[tuple[int, int, int]], degree: int) -> Tensor:
     """Tensors of all paths into a degree, (n_harmonics, 2 degree + 1, rows of their features)."""
-    from e3nn import o3
+    from e3nn import o3  # late, as above
 
     into = [path for path in paths if path[2] == degree]
     n_harmonics = (max(l2 for _, l2, _ in paths) + 1) ** 2
     blocks = []
     for l1, l2, l3 in into:
         block = torch.zeros(n_harmonics, 2 * l3 + 1, 2 * l1 + 1, dtype=torch.float64)
-        block[l2 * l2 : (l2 + 1) ** 2] = o3.wigner_3j(l1, l2, l3, dtype=block.dtype).permute(
-            1, 2, 0
-        )
+        tensor = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+        block[l2 * l2 : (l2 + 1) ** 2] = tensor.permute(1, 2, 0)
         blocks.append(block)
     return math.sqrt((2 * degree + 1) / len(into)) * torch.cat(blocks, dim=2)
 

@@ -15,6 +15,7 @@ import ase.io
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from test_layering import ROWS
 
 import hermnet
 from hermnet import cli
@@ -144,6 +145,16 @@ def test_the_make_targets_call_what_the_readme_says():
 def test_the_links_lead_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (ROOT / link).exists(), link
+
+
+def test_the_architecture_names_every_module_at_its_level():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = {
+        (int(level), module)
+        for level, cell in re.findall(r"^\| (\d) \| ([^;|]*)", text, flags=re.MULTILINE)
+        for module in re.findall(r"`(\w+)`", cell)
+    }
+    assert named == {(level, name) for level, names in ROWS for name in names.split()}
 
 
 def contract(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,10 @@ def recipe_file(folder: Path, data_folder: Path, splits: Sequence[str] = tuple(N
             "n_layers": 1,
             "n_radial": 4,
         },
-        "training": {"forces_weight": 10},
+        "training": {
+            "forces_weight": 10,
+            "optimizer": {"class_path": "torch.optim.AdamW", "lr": 0.01},
+        },
         "trainer": {
             "max_epochs": 2,
             "accelerator": "cpu",
@@ -87,6 +90,7 @@ def recipe_file(folder: Path, data_folder: Path, splits: Sequence[str] = tuple(N
             "default_root_dir": str(folder / "run"),
         },
     }
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path

@@ -1,0 +1,79 @@
+"""The benchmarks run, and what they compare is comparable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks"
+
+
+def run(script: str, output: Path, *options: str) -> list[str]:
+    """The lines that a benchmark prints in one round."""
+    given = ["--rounds", "1", "--output", str(output), *options]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *given],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_loop_and_one_pass_have_the_same_energy_and_forces(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from relations import alloy, make_potential
+
+    graph = alloy(3)
+    assert graph.n_atoms == 216
+    assert len(graph.atomic_numbers.unique()) == 3
+    one, other = (make_potential(name, graph, compiled=False) for name in ("one-pass", "loop"))
+    assert one.relation_labels == other.relation_labels
+    sizes = [sum(p.numel() for p in potential.parameters()) for potential in (one, other)]
+    assert sizes[0] == sizes[1]
+    with torch.no_grad():
+        expected, found = one(graph), other(graph)
+    torch.testing.assert_close(found.energy, expected.energy, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_relations(tmp_path: Path):
+    output = tmp_path / "results" / "relations.json"
+    lines = run("relations.py", output, "--elements", "1", "2", "--clock", "process")
+    assert re.fullmatch(r"2 elements: one-pass/none \d+\.\d\d loop/none \d+\.\d\d", lines[-1])
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["machine"]["threads"] == 1
+    assert found["machine"]["cpu"]
+    assert found["machine"]["versions"]["torch"] == version("torch")
+    assert set(found["elements"]) == {"1", "2"}
+    for task in ("training step", "energy+forces"):
+        variants = found["elements"]["2"][task]
+        assert set(variants) == {"none", "one-pass", "loop", "basis:4"}
+        assert variants["none"]["ratio"] == 1.0
+        assert all(variant["seconds"] > 0 for variant in variants.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled(tmp_path: Path):
+    output = tmp_path / "compiled.json"
+    lines = run("compiled.py", output, "--subnet", "schnet", "--relations", "none")
+    assert lines[0] == "10 ethanols, 720 edges, schnet, none"
+    found = json.loads(output.read_text(encoding="utf-8"))
+    losses = found["losses"]
+    assert len(losses["eager"]) == len(losses["compiled"]) == 20
+    assert losses["compiled"] == pytest.approx(losses["eager"], rel=1e-3)
+    assert losses["eager"][-1] < losses["eager"][0]
+    assert found["training step"]["eager/compiled"] > 0
