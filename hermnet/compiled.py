@@ -48,7 +48,6 @@ class CompiledEvaluator:
 
     def __init__(self) -> None:
         self._function: Any = None
-        self._names: list[str] = []
         self._failed = False
 
     def __call__(

@@ -64,6 +64,8 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         text = recipe.to_yaml()
         folder.recipe.write_text(text, encoding="utf-8")
         print(text, flush=True)
+        if recipe.training.compile:
+            print("note: the first steps wait for the compiler, a minute or so", flush=True)
         _train(trainer, task, data, folder, checkpoint)
     if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return Run(folder, {})
