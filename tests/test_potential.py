@@ -180,7 +180,7 @@ def test_relations_of_classes():
         ({"dtype": "float23"}, r"model.dtype: unknown 'float23'; did you mean 'float32'"),
         ({"subnet": "pain"}, r"unknown sub-network 'pain'; did you mean 'painn'"),
         ({"relations": "pairs"}, r"model.relations: unknown 'pairs'; did you mean 'pair'"),
-        ({"sharing": "basis"}, r"model.sharing: 'basis' is not one of"),
+        ({"sharing": "basis"}, r"model.sharing: 'basis' is not independent"),
         ({"classes": "rows"}, r"model.classes: unknown 'rows'"),
         ({"radial": "gauss"}, r"unknown radial basis 'gauss'; did you mean 'gaussian'"),
         ({"envelope": "poly"}, r"unknown envelope 'poly'"),

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 TINY = ["data.n_train=20", "data.n_val=5", "data.n_test=10", "trainer.max_epochs=1"]
+TINY += ["model.n_channels=8", "training.compile=false"]
 
 
 def blocks(language: str) -> list[str]:
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         patch.setattr(SUBNETS, "_classes", dict(SUBNETS._classes))
-        assert cli.main(["fit", "--config", "quickstart", "model.n_channels=8", *TINY]) == 0
+        assert cli.main(["fit", "--config", "quickstart", *TINY]) == 0
         yield path
 
 
