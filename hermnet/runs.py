@@ -25,7 +25,7 @@ from hermnet.potential import Potential
 from hermnet.prediction import predict_batches, to_atoms, write_extxyz
 from hermnet.statistics import Statistics
 from hermnet.task import PotentialTask
-from hermnet.trainer import make_trainer, quiet
+from hermnet.trainer import cpu_threads, make_trainer, quiet
 
 _RARE = 100  # training edges below which a relation is named in a warning
 
@@ -58,7 +58,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     _check_elements(data, potential, data.splits())
     _warn_of_rare_relations(potential, data)
     task = PotentialTask(potential, recipe.training, recipe.to_dict())
-    with quiet():
+    with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         folder.prepare(resume is not None)
         text = recipe.to_yaml()

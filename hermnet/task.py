@@ -42,6 +42,8 @@ class TrainingOptions:
         ema_decay: decay of the moving average of the weights, which is what is validated, tested
             and kept; null for none.
         compile: whether to compile the potential; pays after a minute or so of compiling.
+        threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
+            with one, and many threads on a busy machine can be many times slower.
         seed: of the initial weights.
     """
 
@@ -57,9 +59,12 @@ class TrainingOptions:
     scheduler_interval: Literal["epoch", "step"] = "epoch"
     ema_decay: float | None = 0.99
     compile: bool = False
+    threads: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"training.threads: {self.threads} is too small; at least 1")
         weights = self.weights().values()
         if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
             raise InputError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -88,6 +89,17 @@ def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
         CSVLogger(csv.parent, name=csv.name, version=""),
         TensorBoardLogger(tensorboard.parent, name=tensorboard.name, version=""),
     ]
+
+
+@contextmanager
+def cpu_threads(n_threads: int | None) -> Iterator[None]:
+    """Let torch use this many threads on the CPU; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n_threads is None else n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from hermnet.losses import LossTerm
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import ModelOptions, Potential
 from hermnet.task import PotentialTask, TrainingOptions
-from hermnet.trainer import quiet
+from hermnet.trainer import cpu_threads, quiet
 
 MODEL = ModelOptions(
     relations="pair", n_channels=4, n_layers=1, n_radial=4, cutoff=3.0, dtype="float64"
@@ -184,6 +184,7 @@ def test_without_a_scheduler_there_is_only_an_optimizer():
         ({"energy_weight": 0.0, "forces_weight": 0.0}, "one must be positive"),
         ({"forces_weight": float("nan")}, "training: loss weights must not be negative"),
         ({"ema_decay": 1.0}, r"training.ema_decay: 1.0 is not in \[0, 1\)"),
+        ({"threads": 0}, "training.threads: 0 is too small; at least 1"),
         ({"ema_decay": -0.1}, r"training.ema_decay: -0.1 is not in \[0, 1\)"),
         ({"loss": "l3"}, "training.loss: unknown 'l3'"),
         ({"loss": "huber", "huber_delta": 0.0}, "training.huber_delta: 0.0 is not positive"),
@@ -223,3 +224,12 @@ def test_the_task_changes_no_parameter_names():
     task = make_task()
     names = {name.removeprefix("potential.") for name in task.state_dict()}
     assert names == set(Potential(MODEL, ELEMENTS, 8.0).state_dict())
+
+
+def test_threads_are_set_for_a_while_only():
+    before = torch.get_num_threads()
+    with cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with cpu_threads(None):
+        assert torch.get_num_threads() == before
