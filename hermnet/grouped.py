@@ -46,7 +46,11 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
         (n_rows, n_out).
     """
     if not _tracing.get() and _grouped_mm_takes(rows, weights):
-        return F.grouped_mm(rows, weights, offs=offsets)
+        product = F.grouped_mm(rows, weights, offs=offsets)
+        if product.requires_grad:
+            # its derivative refuses expanded gradients, such as those of a sum
+            product.register_hook(lambda gradient: gradient.contiguous())
+        return product
     result: Tensor = torch.ops.hermnet.segment_matmul(rows, weights, offsets)
     return result
 
