@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 TINY = ["data.n_train=20", "data.n_val=5", "data.n_test=10", "trainer.max_epochs=1"]
-TINY += ["model.n_channels=8", "training.compile=false"]
+TINY += ["model.n_channels=8"]
 
 
 def blocks(language: str) -> list[str]:
