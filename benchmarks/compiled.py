@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from measure import (
     Stopwatch,
+    adamw,
     inference,
     machine,
     median_ratio,
@@ -65,7 +66,7 @@ def measure(
     steps, predictions, losses, first = {}, {}, {}, {}
     for form in FORMS:
         potential = make_potential(options, frames, form)
-        optimizer = torch.optim.AdamW(potential.parameters(), lr=1e-3)
+        optimizer = adamw(potential)
         steps[form] = training_step(potential, graph, optimizer)
         predictions[form] = inference(potential, graph)
         start = time.perf_counter()

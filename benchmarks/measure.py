@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hermnet.class_path import build
 from hermnet.graph import AtomicGraph
 from hermnet.losses import loss_function, loss_terms
 from hermnet.potential import Potential
+from hermnet.task import TrainingOptions
 
 _WARM_UP = 2  # calls of each action before anything counts
 _PACKAGES = ("hermnet", "torch", "numpy", "ase", "e3nn", "vesin")
@@ -84,6 +86,11 @@ class Stopwatch:
 def median_ratio(times: Sequence[float], reference: Sequence[float]) -> float:
     """The median over rounds of the ratio within a round."""
     return median(a / b for a, b in zip(times, reference, strict=True))
+
+
+def adamw(potential: Potential) -> torch.optim.Optimizer:
+    """The optimizer that recipes have by default."""
+    return build(TrainingOptions().optimizer, torch.optim.Optimizer, potential.parameters())
 
 
 def training_step(

@@ -18,6 +18,7 @@ from ase.build import bulk
 from loop import loop_over
 from measure import (
     Stopwatch,
+    adamw,
     inference,
     machine,
     median_ratio,
@@ -73,7 +74,7 @@ def measure(graph: AtomicGraph, watch: Stopwatch, compiled: bool) -> dict[str, A
     predicting: dict[str, Callable[[], object]] = {}
     for name in VARIANTS:
         potential = make_potential(name, graph, compiled)
-        optimizer = torch.optim.AdamW(potential.parameters(), lr=1e-3)
+        optimizer = adamw(potential)
         training[name] = training_step(potential, graph, optimizer)
         predicting[name] = inference(potential, graph)
     tasks = {"training step": training, "energy+forces": predicting}

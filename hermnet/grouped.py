@@ -55,10 +55,11 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     return result
 
 
-def _grouped_mm_takes(rows: Tensor, weights: Tensor) -> bool:
+def _grouped_mm_takes(rows: Tensor, others: Tensor) -> bool:
     # On CUDA the kernel takes bfloat16 only; float32 there is left to the operators.
     dtypes = (torch.float32, torch.bfloat16) if rows.device.type == "cpu" else (torch.bfloat16,)
-    aligned = all(n * rows.element_size() % _ALIGNMENT == 0 for n in weights.shape[1:])
+    widths = (rows.shape[1], others.shape[-1])
+    aligned = all(n * rows.element_size() % _ALIGNMENT == 0 for n in widths)
     return _HAS_GROUPED_MM and rows.dtype in dtypes and aligned and rows.shape[0] > 0
 
 
@@ -67,7 +68,12 @@ def _counts(offsets: Tensor) -> list[int]:
     return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-@torch.library.custom_op("hermnet::segment_matmul", mutates_args=())
+# Defined without the decorator `custom_op`, whose wrapper costs more than a small product itself.
+_LIBRARY = torch.library.Library("hermnet", "DEF")
+_LIBRARY.define("segment_matmul(Tensor rows, Tensor weights, Tensor offsets) -> Tensor")
+_LIBRARY.define("segment_outer(Tensor rows, Tensor others, Tensor offsets) -> Tensor")
+
+
 def _segment_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     if _grouped_mm_takes(rows, weights):
         return F.grouped_mm(rows.contiguous(), weights, offs=offsets)
@@ -79,8 +85,9 @@ def _segment_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     return result
 
 
-@torch.library.custom_op("hermnet::segment_outer", mutates_args=())
 def _segment_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+    if _grouped_mm_takes(rows, others):
+        return F.grouped_mm(rows.contiguous().t(), others.contiguous(), offs=offsets)
     result = rows.new_empty(offsets.shape[0], rows.shape[1], others.shape[1])
     counts = _counts(offsets)
     for a, c, b in zip(rows.split(counts), others.split(counts), result.unbind(0), strict=True):
@@ -88,13 +95,11 @@ def _segment_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
     return result
 
 
-@_segment_matmul.register_fake
-def _(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+def _fake_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], weights.shape[2])
 
 
-@_segment_outer.register_fake
-def _(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
+def _fake_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
     return rows.new_empty(offsets.shape[0], rows.shape[1], others.shape[1])
 
 
@@ -124,5 +129,12 @@ def _outer_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | Non
     )
 
 
-_segment_matmul.register_autograd(_matmul_backward, setup_context=_save)
-_segment_outer.register_autograd(_outer_backward, setup_context=_save)
+for _name, _implementation, _fake, _backward in (
+    ("segment_matmul", _segment_matmul, _fake_matmul, _matmul_backward),
+    ("segment_outer", _segment_outer, _fake_outer, _outer_backward),
+):
+    _LIBRARY.impl(_name, _implementation, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
+    torch.library.register_autograd(
+        f"hermnet::{_name}", _backward, setup_context=_save, lib=_LIBRARY
+    )

@@ -53,7 +53,7 @@ class TrainingOptions:
     loss: str = "l2"
     huber_delta: float = 0.01
     optimizer: dict[str, Any] = field(
-        default_factory=lambda: {"class_path": "torch.optim.AdamW", "lr": 1e-3}
+        default_factory=lambda: {"class_path": "torch.optim.AdamW", "lr": 1e-3, "fused": True}
     )
     scheduler: dict[str, Any] | None = None
     scheduler_interval: Literal["epoch", "step"] = "epoch"
