@@ -40,8 +40,12 @@ PLUGIN_ROW = sum(level <= 2 for level, _ in ROWS)  # sub-networks and data modul
 PLUGINS = ("subnets", "datamodules")
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
 
-FRAMEWORK = {f"hermnet.{path.stem}": path for path in sorted((ROOT / "hermnet").glob("*.py"))}
-del FRAMEWORK["hermnet.__init__"]
+FRAMEWORK = {
+    f"hermnet.{package}{path.stem}": path
+    for package in ("", "data.")
+    for path in sorted((ROOT / "hermnet" / package.strip(".")).glob("*.py"))
+    if path.stem != "__init__"
+}
 PLUGGED = {
     f"hermnet.{folder}.{path.stem}": path
     for folder in PLUGINS

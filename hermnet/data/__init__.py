@@ -1,0 +1,1 @@
+"""From the frames of a reader to checked graphs and batches; what all data modules share."""
