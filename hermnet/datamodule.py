@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from hermnet.elements import symbol
-from hermnet.errors import InputError, InputErrors
-from hermnet.graph import AtomicGraph, collate
-from hermnet.neighbors import with_neighbors
+from hermnet.data.graphs import GraphList, GraphSequence, LinkedGraphs, link
+from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
+from hermnet.data.validity import CLOSEST, check_linked, check_values, refuse, warn_of_loners
+from hermnet.errors import InputError
+from hermnet.graph import LABELS, AtomicGraph, collate
 from hermnet.registry import Registry
 
-LABELS = ("energy", "forces", "stress")
-CLOSEST = 1e-3  # A; two atoms nearer than this are one atom written twice
-_SHOWN = 5  # problems of one kind that are worth reading
 
-
-class EpochSampler(Sampler[int]):
-    """All indices once per epoch, in an order that depends on seed and epoch only.
-
-    The global random state is neither read nor advanced, so that the order is the same whatever
-    else runs, after a resume, and on every rank. Lightning calls `set_epoch`.
-
-    Args:
-        n_frames: number of indices.
-        seed: any number from 0.
-    """
-
-    def __init__(self, n_frames: int, seed: int) -> None:
-        self.n_frames = n_frames
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        """The indices of this epoch."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_frames)
-        return iter(order.tolist())
-
-    def __len__(self) -> int:
-        """Number of indices."""
-        return self.n_frames
+_NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
 
 
 class GraphDataModule(LightningDataModule, ABC):
@@ -63,8 +31,10 @@ class GraphDataModule(LightningDataModule, ABC):
     Args:
         batch_size: structures per training step.
         eval_batch_size: structures per step of validation, test and prediction.
-        num_workers: processes that collate batches beside the training; 0 is fast for data that
-            are in memory.
+        max_edges_per_batch: bounds batches by their edges: training batches have as many structures
+            as fit, instead of `batch_size`, and evaluation never more.
+        num_workers: processes that read and collate batches beside the training; 0 is fast for data
+            that are in memory.
         seed: of the order of the training frames and of random splits.
     """
 
@@ -73,26 +43,43 @@ class GraphDataModule(LightningDataModule, ABC):
         *,
         batch_size: int = 10,
         eval_batch_size: int = 100,
+        max_edges_per_batch: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.eval_batch_size = at_least("eval_batch_size", eval_batch_size, 1)
+        self.max_edges = max_edges_per_batch
+        if max_edges_per_batch is not None:
+            at_least("max_edges_per_batch", max_edges_per_batch, 1)
         self.num_workers = at_least("num_workers", num_workers, 0)
         self.seed = at_least("seed", seed, 0)
         self._cutoff: float | None = None
-        self._frames: dict[str, list[AtomicGraph]] | None = None  # as read, without edges
-        self._linked: dict[float, dict[str, list[AtomicGraph]]] = {}  # by cutoff
+        self._frames: dict[str, GraphSequence] | None = None  # as read, without edges
+        self._linked: dict[float, dict[str, GraphSequence]] = {}  # by cutoff
 
     @abstractmethod
-    def read(self) -> dict[str, list[AtomicGraph]]:
+    def read(self) -> Mapping[str, Sequence[AtomicGraph]]:
         """The frames of each split: graphs of one structure, without edges, with their labels.
 
         Returns:
             ``train``, ``val`` and ``test``, and any other split that there is; only ``train`` must
-            be there. Units are eV, A, eV/A and eV/A^3.
+            be there. Units are eV, A, eV/A and eV/A^3. A `GraphSequence` that is not in memory is
+            read frame by frame, anything else is held in memory.
         """
+
+    @property
+    def masks_labels(self) -> bool:
+        """Whether a label may be NaN throughout a frame, for missing."""
+        return False
+
+    def split_indices(self) -> dict[str, list[int]] | None:
+        """Which frames random splits gave to each split; None where no split was random."""
+        return None
+
+    def use_split_indices(self, indices: dict[str, list[int]]) -> None:
+        """Use the random splits of an earlier run; where no split is random this does nothing."""
 
     def set_cutoff(self, cutoff: float) -> None:
         """Say up to which distance in A atoms are neighbors; the model decides, before `setup`.
@@ -114,22 +101,46 @@ class GraphDataModule(LightningDataModule, ABC):
         if self._cutoff is None:
             raise RuntimeError("call set_cutoff before setup: the model knows the cutoff")
         if self._frames is None:
-            frames = {split: list(graphs) for split, graphs in self.read().items() if graphs}
-            if "train" not in frames:
-                raise InputError("the training set is empty")
-            _check_finite(frames)
-            self._frames = frames
+            self._frames = self._checked()
         if self._cutoff not in self._linked:
-            linked = _link(self._frames, self._cutoff)
-            _check_distances(linked)
-            _warn_of_loners(linked, self._cutoff)
+            linked = {split: self._link(split, graphs) for split, graphs in self._frames.items()}
+            there = [graphs for graphs in linked.values() if graphs.in_memory]
+            warn_of_loners((graph for graphs in there for graph in graphs), self._cutoff)
             self._linked[self._cutoff] = linked
+
+    def _checked(self) -> dict[str, GraphSequence]:
+        frames = {
+            split: graphs if isinstance(graphs, GraphSequence) else GraphList(graphs)
+            for split, graphs in self.read().items()
+            if len(graphs)
+        }
+        if "train" not in frames:
+            raise InputError("the training set is empty")
+        refuse(
+            [
+                problem
+                for split, graphs in frames.items()
+                if graphs.in_memory
+                for index, graph in enumerate(graphs)
+                for problem in check_values(graph, f"{split} frame {index}", self.masks_labels)
+            ]
+        )
+        return frames
+
+    def _link(self, split: str, graphs: GraphSequence) -> GraphSequence:
+        cutoff = cast("float", self._cutoff)
+        if not graphs.in_memory:
+            return LinkedGraphs(graphs, cutoff, split, self.masks_labels)
+        named = [(graph, f"{split} frame {index}") for index, graph in enumerate(graphs)]
+        linked = [(link(graph, cutoff, name), name) for graph, name in named]
+        refuse([problem for graph, name in linked for problem in check_linked(graph, name)])
+        return GraphList((graph for graph, _ in linked), graphs.weights)
 
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that have frames."""
         return tuple(self._by_split())
 
-    def graphs(self, split: str) -> list[AtomicGraph]:
+    def graphs(self, split: str) -> GraphSequence:
         """The frames of a split with neighbor lists and labels, each one structure.
 
         Raises:
@@ -139,52 +150,87 @@ class GraphDataModule(LightningDataModule, ABC):
         if split not in by_split:
             there = ", ".join(f"{name} ({len(graphs)})" for name, graphs in by_split.items())
             raise InputError(f"the data have no '{split}' frames; splits with frames: {there}")
-        return list(by_split[split])
+        return by_split[split]
 
     def label_names(self, split: str) -> set[str]:
-        """Which of energy, forces and stress every frame of a split has."""
-        graphs = self.graphs(split)
-        return {name for name in LABELS if all(getattr(g, name) is not None for g in graphs)}
+        """Which of energy, forces and stress every frame of a split has, or masks."""
+        found = set(LABELS)
+        for graph in self.graphs(split):
+            found = {name for name in found if getattr(graph, name) is not None}
+        return found
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """Batches of the training frames, in another order every epoch."""
         graphs = self.graphs("train")
-        return self._loader(graphs, self.batch_size, EpochSampler(len(graphs), self.seed))
+        sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
+        if self.max_edges is None:
+            return self._loader(graphs, batch_size=self.batch_size, sampler=sampler)
+        batches = BoundedBatches(sampler, _edges(graphs), self.max_edges, "edges", self._share())
+        return self._loader(graphs, batch_sampler=batches)
 
     def eval_dataloader(self, split: str) -> DataLoader[AtomicGraph]:
         """Batches of any split in the order of its frames."""
-        return self._loader(self.graphs(split), self.eval_batch_size, None)
+        graphs = self.graphs(split)
+        if self.max_edges is None:
+            return self._loader(graphs, batch_size=self.eval_batch_size)
+        rank, world = self._share()
+        batches = filled(_edges(graphs), self.max_edges, self.eval_batch_size)[rank::world]
+        return self._loader(graphs, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[AtomicGraph] | list[DataLoader[AtomicGraph]]:
         """Batches of the validation frames; without frames nothing, and Lightning validates not."""
         return self.eval_dataloader("val") if "val" in self.splits() else []
 
-    def test_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the test frames."""
-        return self.eval_dataloader("test")
+    def test_dataloader(self) -> list[DataLoader[AtomicGraph]]:
+        """Batches of the test frames, a loader for each test set."""
+        return [self.eval_dataloader(split) for split in self.test_splits()]
 
     def predict_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the split ``predict`` if there is one, else of ``test``."""
-        return self.eval_dataloader("predict" if "predict" in self.splits() else "test")
+        """Batches of the split ``predict`` if there is one, else of the first test set."""
+        return self.eval_dataloader(self.predict_split())
 
-    def _by_split(self) -> dict[str, list[AtomicGraph]]:
+    def test_splits(self) -> tuple[str, ...]:
+        """The test sets: ``test``, or whatever is for no other purpose.
+
+        Raises:
+            InputError: if there are none; it says which splits there are.
+        """
+        found = tuple(name for name in self.splits() if name not in _NO_TEST)
+        return found or (self._absent("test"),)
+
+    def predict_split(self) -> str:
+        """The split whose frames are to be predicted."""
+        return "predict" if "predict" in self.splits() else self.test_splits()[0]
+
+    def _absent(self, split: str) -> str:
+        self.graphs(split)  # says which splits there are
+        return split
+
+    def _by_split(self) -> dict[str, GraphSequence]:
         self.setup()  # does nothing when it has been done for this cutoff
         return self._linked[cast("float", self._cutoff)]
 
-    def _loader(
-        self, graphs: list[AtomicGraph], batch_size: int, sampler: EpochSampler | None
-    ) -> DataLoader[AtomicGraph]:
+    def _share(self) -> tuple[int, int]:
+        """Which of how many processes this is."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _loader(self, graphs: GraphSequence, **batching: Any) -> DataLoader[AtomicGraph]:
         return DataLoader(
             cast("Dataset[AtomicGraph]", graphs),
-            batch_size=batch_size,
-            sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             # A generator of its own: otherwise every loop draws from the global one.
             generator=torch.Generator().manual_seed(self.seed),
+            **batching,
         )
+
+
+def _edges(graphs: Sequence[AtomicGraph]) -> list[int]:
+    return [graph.n_edges for graph in graphs]
 
 
 DATAMODULES: Registry[type[GraphDataModule]] = Registry("hermnet.datamodules", "data module")
@@ -195,66 +241,3 @@ def at_least(name: str, value: int, lowest: int) -> int:
     if value < lowest:
         raise InputError(f"{name} must be at least {lowest}, not {value}")
     return value
-
-
-def _check_finite(frames: dict[str, list[AtomicGraph]]) -> None:
-    problems = []
-    for split, graphs in frames.items():
-        for index, graph in enumerate(graphs):
-            if graph.n_atoms == 0:
-                problems.append(f"{split} frame {index} has no atoms")
-            for name in ("positions", "cell", *LABELS):
-                values = getattr(graph, name)
-                if values is not None and not bool(torch.isfinite(values).all()):
-                    problems.append(f"{split} frame {index}: {name} with NaN or infinity")
-            if graph.stress is not None and float(torch.linalg.det(graph.cell[0])) == 0:
-                problems.append(f"{split} frame {index}: a stress, but no cell with a volume")
-    _refuse(problems)
-
-
-def _link(frames: dict[str, list[AtomicGraph]], cutoff: float) -> dict[str, list[AtomicGraph]]:
-    linked: dict[str, list[AtomicGraph]] = {split: [] for split in frames}
-    for split, graphs in frames.items():
-        for index, graph in enumerate(graphs):
-            try:
-                linked[split].append(with_neighbors(graph, cutoff))
-            except InputError as error:
-                raise InputError(f"{split} frame {index}: {error}") from error
-    return linked
-
-
-def _check_distances(linked: dict[str, list[AtomicGraph]]) -> None:
-    problems = []
-    for split, graphs in linked.items():
-        for index, graph in enumerate(graphs):
-            if graph.n_edges == 0:
-                continue
-            ends = graph.positions.index_select(0, graph.neighbors) + graph.shifts @ graph.cell[0]
-            vectors = ends - graph.positions.index_select(0, graph.centers)  # (n_edges, 3)
-            distance, edge = vectors.norm(dim=1).min(dim=0)
-            if distance < CLOSEST:
-                pair = [int(graph.centers[edge]), int(graph.neighbors[edge])]
-                names = " and ".join(f"{i} ({symbol(int(graph.atomic_numbers[i]))})" for i in pair)
-                problems.append(
-                    f"{split} frame {index}: atoms {names} are {float(distance):.1g} A apart"
-                )
-    _refuse(problems)
-
-
-def _warn_of_loners(linked: dict[str, list[AtomicGraph]], cutoff: float) -> None:
-    total = sum(graph.n_atoms for graphs in linked.values() for graph in graphs)
-    alone = total - sum(
-        int(graph.centers.unique().numel()) for graphs in linked.values() for graph in graphs
-    )
-    if alone:
-        warnings.warn(
-            f"{alone} of {total} atoms have no neighbor within the cutoff of {cutoff:g} A",
-            stacklevel=3,
-        )
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    if len(problems) > _SHOWN:
-        problems = [*problems[:_SHOWN], f"... and {len(problems) - _SHOWN} more of this kind"]
-    if problems:
-        raise InputErrors(problems)

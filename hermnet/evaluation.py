@@ -44,8 +44,9 @@ class _Pairs:
 
     def add(self, target: str, label: torch.Tensor | None, predicted: torch.Tensor | None) -> None:
         if label is not None and predicted is not None:
-            self.labels.setdefault(target, []).append(label.double().cpu().numpy().ravel())
-            self.predictions.setdefault(target, []).append(predicted.double().cpu().numpy().ravel())
+            there = ~label.isnan()  # a frame may lack a label
+            for values, known in ((label, self.labels), (predicted, self.predictions)):
+                known.setdefault(target, []).append(values[there].double().cpu().numpy())
 
     def joined(self) -> dict[str, tuple[Array, Array]]:
         return {

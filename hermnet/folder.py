@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,11 @@ class RunFolder:
     def recipe(self) -> Path:
         """The resolved recipe."""
         return self.path / "recipe.yaml"
+
+    @property
+    def splits(self) -> Path:
+        """Which frames the run's random splits gave to each split, as JSON."""
+        return self.path / "splits.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -66,6 +73,25 @@ class RunFolder:
     def predictions(self) -> Path:
         """Where `predict` writes by default."""
         return self.path / "predictions.xyz"
+
+    def read_splits(self) -> dict[str, list[int]] | None:
+        """The random splits of the run, or None where it has none.
+
+        Raises:
+            InputError: if the file holds something else.
+        """
+        if not self.splits.is_file():
+            return None
+        try:
+            found = json.loads(self.splits.read_text(encoding="utf-8"))
+            return {str(name): [int(index) for index in part] for name, part in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.splits} does not hold the run's splits: {error}") from error
+
+    def write_splits(self, splits: Mapping[str, list[int]] | None) -> None:
+        """Keep the random splits for later evaluations; without any do nothing."""
+        if splits is not None:
+            self.splits.write_text(json.dumps(splits) + "\n", encoding="utf-8")
 
     def csv_log(self, start: int) -> Path:
         """Folder of the CSV log of the run's first start (0), first resume (1) and so on."""
@@ -141,7 +167,8 @@ class RunFolder:
         for folder in (self.checkpoints, *logs):
             if folder.is_dir():
                 shutil.rmtree(folder)
-        for file in (self.recipe, self.results, self.learning_curve, self.parity, self.predictions):
+        texts = (self.recipe, self.splits, self.results, self.predictions)
+        for file in (*texts, self.learning_curve, self.parity):
             file.unlink(missing_ok=True)
 
     def discard(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _PER_ATOM_INDEX = ("centers", "neighbors")
-_LABELS = ("energy", "forces", "stress")
+LABELS = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
     joined: dict[str, Tensor | None] = {}
     for field in fields(AtomicGraph):
         parts = [getattr(graph, field.name) for graph in graphs]
-        if field.name in _LABELS and any(part is None for part in parts):
+        if field.name in LABELS and any(part is None for part in parts):
             joined[field.name] = None
             continue
         if field.name in _PER_ATOM_INDEX:

@@ -19,7 +19,7 @@ class LossTerm:
     """One target's summed loss and the number of values behind it."""
 
     total: Tensor  # scalar
-    count: int
+    count: Tensor  # scalar
 
 
 def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -50,7 +50,8 @@ def loss_terms(
 ) -> dict[str, LossTerm]:
     """The loss of every target that has both a label and a prediction.
 
-    Energies are compared per atom (eV), forces and stress by component (eV/A, eV/A^3).
+    Energies are compared per atom (eV), forces and stress by component (eV/A, eV/A^3). Where a
+    label is NaN, the frame lacks it, and it counts nowhere.
 
     Args:
         prediction: what the potential says of the graph.
@@ -60,10 +61,18 @@ def loss_terms(
     terms: dict[str, LossTerm] = {}
     if graph.energy is not None:
         n_atoms = graph.atoms_per_system()
-        error = (prediction.energy - graph.energy) / n_atoms
-        terms["energy"] = LossTerm(function(error, torch.zeros_like(error)), graph.n_systems)
+        terms["energy"] = _term(prediction.energy / n_atoms, graph.energy / n_atoms, function)
     for name in ("forces", "stress"):
         predicted, label = getattr(prediction, name), getattr(graph, name)
         if predicted is not None and label is not None:
-            terms[name] = LossTerm(function(predicted, label.to(predicted.dtype)), label.numel())
+            terms[name] = _term(predicted, label, function)
     return terms
+
+
+def _term(
+    predicted: Tensor, label: Tensor, function: Callable[[Tensor, Tensor], Tensor]
+) -> LossTerm:
+    there = ~label.isnan()
+    # the inner `where` keeps the NaN of a stress without volume out of the gradient
+    error = torch.where(there, predicted, 0.0) - torch.where(there, label, 0.0).to(predicted.dtype)
+    return LossTerm(function(error, torch.zeros_like(error)), there.sum())

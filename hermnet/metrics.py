@@ -30,18 +30,19 @@ class ErrorSums:
     def update(self, prediction: Prediction, graph: AtomicGraph) -> None:
         """Add a batch; targets without label or prediction are left out."""
         if graph.energy is not None:
-            error = prediction.energy.detach() - graph.energy
-            self._add("energy", error)
-            self._add("energy_per_atom", error / graph.atoms_per_system())
+            n_atoms = graph.atoms_per_system()
+            self._add("energy", prediction.energy, graph.energy)
+            self._add("energy_per_atom", prediction.energy / n_atoms, graph.energy / n_atoms)
         if graph.forces is not None and prediction.forces is not None:
-            self._add("forces", prediction.forces.detach() - graph.forces)
+            self._add("forces", prediction.forces, graph.forces)
         if graph.stress is not None and prediction.stress is not None:
-            self._add("stress", prediction.stress.detach() - graph.stress)
+            self._add("stress", prediction.stress, graph.stress)
 
-    def _add(self, target: str, error: Tensor) -> None:
-        error = error.to(torch.float64)
-        count = torch.tensor(float(error.numel()), dtype=torch.float64, device=error.device)
-        sums = torch.stack((error.abs().sum(), error.square().sum(), count))
+    def _add(self, target: str, predicted: Tensor, label: Tensor) -> None:
+        """Count the errors; where a label is NaN, the frame lacks it."""
+        there = ~label.isnan()
+        error = torch.where(there, predicted.detach().to(torch.float64) - label, 0.0)
+        sums = torch.stack((error.abs().sum(), error.square().sum(), there.sum()))
         self.sums[target] = self.sums[target] + sums if target in self.sums else sums
 
     def reduce(self, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
@@ -53,6 +54,7 @@ class ErrorSums:
         errors = {}
         for target, sums in self.sums.items():
             absolute, squared, count = over_processes(sums).tolist()
-            errors[f"{target}_mae"] = absolute / count
-            errors[f"{target}_rmse"] = (squared / count) ** 0.5
+            if count:
+                errors[f"{target}_mae"] = absolute / count
+                errors[f"{target}_rmse"] = (squared / count) ** 0.5
         return errors

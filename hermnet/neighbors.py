@@ -65,21 +65,36 @@ def graph_from_atoms(atoms: Atoms, cutoff: float | None = None) -> AtomicGraph:
     Raises:
         InputError: for an atom that is no element, and as `with_neighbors`.
     """
-    if len(atoms) == 0:
+    graph = graph_of(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    return graph if cutoff is None else with_neighbors(graph, cutoff)
+
+
+def graph_of(numbers: Array, positions: Array, cell: Array, pbc: Array) -> AtomicGraph:
+    """A structure as a graph without edges and labels.
+
+    Args:
+        numbers: (n_atoms,) atomic numbers.
+        positions: (n_atoms, 3) A.
+        cell: (3, 3) A, rows are lattice vectors.
+        pbc: (3,) bool.
+
+    Raises:
+        InputError: for no atoms, or an atom that is no element.
+    """
+    if len(numbers) == 0:
         raise InputError("a structure without atoms")
-    for number in np.unique(atoms.numbers):
+    for number in set(np.asarray(numbers).tolist()):
         symbol(int(number))  # refuses dummy atoms
-    graph = AtomicGraph(
-        positions=torch.tensor(atoms.positions, dtype=torch.float64),
-        atomic_numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
-        cell=torch.tensor(atoms.cell.array, dtype=torch.float64).reshape(1, 3, 3),
-        pbc=torch.tensor(atoms.pbc, dtype=torch.bool).reshape(1, 3),
-        batch=torch.zeros(len(atoms), dtype=torch.int64),
+    return AtomicGraph(
+        positions=torch.tensor(positions, dtype=torch.float64),
+        atomic_numbers=torch.tensor(numbers, dtype=torch.int64),
+        cell=torch.tensor(cell, dtype=torch.float64).reshape(1, 3, 3),
+        pbc=torch.tensor(pbc, dtype=torch.bool).reshape(1, 3),
+        batch=torch.zeros(len(numbers), dtype=torch.int64),
         centers=torch.empty(0, dtype=torch.int64),
         neighbors=torch.empty(0, dtype=torch.int64),
         shifts=torch.empty((0, 3), dtype=torch.float64),
     )
-    return graph if cutoff is None else with_neighbors(graph, cutoff)
 
 
 def _pairs(positions: Array, cell: Array, pbc: Array, cutoff: float) -> tuple[Array, Array, Array]:

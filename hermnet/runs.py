@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     folder = RunFolder.of(recipe.name, recipe.trainer)
     folder.check(overwrite, resume is not None)
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
-    data = _data(recipe)
+    data = _data(recipe, None if resume is None else folder.read_splits())
     _check_labels(recipe, data)
     potential = _new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
     _check_elements(data, potential, data.splits())
@@ -63,6 +63,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         folder.prepare(resume is not None)
         text = recipe.to_yaml()
         folder.recipe.write_text(text, encoding="utf-8")
+        folder.write_splits(data.split_indices())
         print(text, flush=True)
         if recipe.training.compile:
             print("note: the first steps wait for the compiler, a minute or so", flush=True)
@@ -74,12 +75,12 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
 
 def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
     """Print and return the errors on the validation frames, best checkpoint by default."""
-    return _errors(recipe, checkpoint, "val")
+    return _errors(recipe, checkpoint, lambda data: ("val",))
 
 
 def test(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:  # noqa: PT028
-    """Print and return the errors on the test frames, best checkpoint by default."""
-    return _errors(recipe, checkpoint, "test")
+    """Print and return the errors on each test set, best checkpoint by default."""
+    return _errors(recipe, checkpoint, lambda data: data.test_splits())
 
 
 def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = None) -> Path:
@@ -96,7 +97,7 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
     """
     potential, data, folder = _trained(recipe, checkpoint)
     path = Path(output) if output else folder.predictions
-    split = "predict" if "predict" in data.splits() else "test"
+    split = data.predict_split()
     _check_elements(data, potential, [split])
     batches = predict_batches(potential, data.eval_dataloader(split), stress=True)
     n_frames = write_extxyz(
@@ -106,12 +107,15 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
     return path
 
 
-def _errors(recipe: Recipe, checkpoint: str | None, split: str) -> dict[str, SplitResult]:
+def _errors(
+    recipe: Recipe, checkpoint: str | None, choose: Callable[[GraphDataModule], tuple[str, ...]]
+) -> dict[str, SplitResult]:
     from rich.console import Console
 
     potential, data, _ = _trained(recipe, checkpoint)
-    _check_elements(data, potential, [split])
-    results = {split: evaluate_split(potential, data.eval_dataloader(split))}
+    splits = choose(data)
+    _check_elements(data, potential, splits)
+    results = {split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits}
     Console().print(error_table(results))
     return results
 
@@ -123,12 +127,16 @@ def _trained(
     wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
     potential = load_potential(checkpoint or folder.usable_checkpoint(), device)
-    return potential, _data(replace(recipe, model=potential.options)), folder
+    data = _data(replace(recipe, model=potential.options), folder.read_splits())
+    return potential, data, folder
 
 
-def _data(recipe: Recipe) -> GraphDataModule:
+def _data(recipe: Recipe, splits: dict[str, list[int]] | None) -> GraphDataModule:
+    """The recipe's data, with the random splits of an earlier start of the run if there was one."""
     options = {key: value for key, value in recipe.data.items() if key != "name"}
     data = DATAMODULES.get(recipe.data["name"])(**options)
+    if splits is not None:
+        data.use_split_indices(splits)
     data.set_cutoff(recipe.model.cutoff)
     data.setup()
     return data
@@ -228,7 +236,7 @@ def _report(
 
     checkpoint = folder.usable_checkpoint()
     potential = load_potential(checkpoint, device)
-    splits = [name for name in data.splits() if name in ("train", "val", "test")]
+    splits = [name for name in data.splits() if name != "predict"]
     results = {split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits}
     errors = {split: result.errors for split, result in results.items()}
     part = folder.results.with_suffix(".part")

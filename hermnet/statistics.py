@@ -129,8 +129,8 @@ def _scale(graphs: Sequence[AtomicGraph], residuals: Array, notes: list[str]) ->
     """The scale, from forces or from the residual energies per atom (n_frames,) in eV."""
     forces = [graph.forces.cpu().numpy() for graph in graphs if graph.forces is not None]
     known = residuals[np.isfinite(residuals)]
-    if forces:
-        scale = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    if any(np.isfinite(values).any() for values in forces):  # a frame may lack its forces
+        scale = float(np.sqrt(np.nanmean(np.concatenate(forces) ** 2)))
     elif len(known):
         scale = float(known.std())
     else:

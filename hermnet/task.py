@@ -128,11 +128,10 @@ class PotentialTask(pl.LightningModule):
     def _mean(self, term: LossTerm) -> Tensor:
         """The mean over all processes' values, once DDP has averaged the gradients."""
         world = self.trainer.world_size
-        if world == 1:
-            return term.total / term.count
-        count = torch.tensor(float(term.count), device=self.device)
-        count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return term.total * world / count
+        count = term.count
+        if world > 1:
+            count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        return term.total * world / count.clamp(min=1)  # a batch may lack all labels of a kind
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""

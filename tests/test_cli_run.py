@@ -203,7 +203,7 @@ def test_a_run_is_not_resumed_with_something_else(
 
 def test_an_old_run_survives_what_is_wrong_with_the_new(story: dict[str, Any], workplace: Path):
     before = contents(workplace / "run")
-    for wrong in ("data.val=nowhere.xyz", "trainer.accelerator=abacus", "data.labels=energy"):
+    for wrong in ("data.val=nowhere.xyz", "trainer.accelerator=abacus", "data.labels=[energy]"):
         answer = hermnet("fit", "--config", "tiny.yaml", "--overwrite", wrong)
         assert answer.code == 2
         assert len(answer.err.splitlines()) == 1
@@ -334,7 +334,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any] | None, list[str], list[str]]] = {
     ),
     "energies though the loss wants forces": (
         None,
-        ["data.labels=energy"],
+        ["data.labels=[energy]"],
         ["training.forces_weight is positive, but not every train frame has forces (labels there:"],
     ),
     "an empty file": (lambda folder: emptied(folder, "train"), [], ["train.xyz"]),

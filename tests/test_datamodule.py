@@ -86,7 +86,7 @@ def test_batches_hold_every_frame_and_drop_no_rest() -> None:
     assert [batch.n_systems for batch in data.train_dataloader()] == [3, 3, 1]
     for loader in (
         data.val_dataloader(),
-        data.test_dataloader(),
+        *data.test_dataloader(),
         data.predict_dataloader(),
         data.eval_dataloader("hot"),
     ):

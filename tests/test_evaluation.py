@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,18 @@ def test_a_parity_plot_of_all_splits(potential: Potential, tmp_path: Path):
     assert not (tmp_path / "none.png").exists()
 
 
-def test_a_nan_is_not_hidden(potential: Potential):
-    (graph,) = shifted(potential, MOLECULES[:1], "energy", "forces")
-    spoilt = graph.forces.clone()
-    spoilt[0, 0] = math.nan
-    result = evaluate_split(potential, [replace(graph, forces=spoilt)])
-    assert math.isnan(result.errors["forces_mae"])
+def test_a_predicted_nan_is_not_hidden(potential: Potential):
+    graphs = shifted(potential, MOLECULES[:1], "energy", "forces")
+    spoilt = deepcopy(potential)
+    spoilt.embedding.weight.data[:] = math.nan
+    assert math.isnan(evaluate_split(spoilt, graphs).errors["forces_mae"])
+
+
+def test_a_label_that_is_nan_counts_nowhere(potential: Potential):
+    one, two = shifted(potential, MOLECULES[:2], "energy", "forces")
+    masked = replace(two, forces=torch.full_like(two.forces, math.nan))
+    result = evaluate_split(potential, [one, masked])
+    alone = evaluate_split(potential, [one])
+    assert result.errors["forces_mae"] == alone.errors["forces_mae"]
+    assert len(result.pairs["forces"][0]) == one.forces.numel()
+    assert len(result.pairs["energy"][0]) == one.n_systems + two.n_systems

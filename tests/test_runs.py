@@ -216,7 +216,7 @@ def test_rare_relations_are_named(data: Path, tmp_path: Path):
 
 
 def test_energies_alone(data: Path, tmp_path: Path):
-    overrides = ("data.labels=energy", "training.forces_weight=0", QUICK)
+    overrides = ("data.labels=[energy]", "training.forces_weight=0", QUICK)
     run = runs.fit(tiny.recipe(tmp_path, data, *overrides))
     assert run.folder.best.is_file()
     assert not any(name.startswith("forces") for name in run.results["test"].errors)
@@ -225,7 +225,7 @@ def test_energies_alone(data: Path, tmp_path: Path):
 def test_stress_of_an_alloy(tmp_path: Path):
     for start, split in enumerate(("train", "val", "test")):
         tiny.write(tmp_path / f"{split}.xyz", [tiny.alloy(4 * start + k) for k in range(4)])
-    overrides = ("data.labels=energy,forces,stress", "training.stress_weight=1", "model.cutoff=4")
+    overrides = ("data.labels=[energy,forces,stress]", "training.stress_weight=1", "model.cutoff=4")
     run = runs.fit(tiny.recipe(tmp_path, tmp_path, *overrides))
     assert {"stress_mae", "stress_rmse"} <= set(run.results["test"].errors)
     assert "train_stress_loss" in read_curves(run.folder.metrics())
@@ -236,8 +236,8 @@ def test_a_stress_without_a_volume_is_refused(data: Path, tmp_path: Path):
     for atoms in frames:
         atoms.calc.results["stress"] = np.zeros(6)
     path = tiny.write(tmp_path / "stress.xyz", frames)
-    overrides = ("data.labels=energy,forces,stress", f"data.train={path}", "data.val=null")
-    with pytest.raises(InputError, match=r"train frame 1: a stress, but no cell with a volume"):
+    overrides = ("data.labels=[energy,forces,stress]", f"data.train={path}", "data.val=null")
+    with pytest.raises(InputError, match=r"stress.xyz, frame 0: a stress, but no cell"):
         runs.fit(tiny.recipe(tmp_path, data, *overrides, "data.test=null"))
     assert not (tmp_path / "run").exists()
 

@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_labels_come_back_as_they_were_written(folder: Path, name: str) -> None:
     frames = crystals(3)
     write(name, frames)
-    graphs = ExtXYZ(train=name, labels="energy, forces,stress").read()["train"]
+    graphs = ExtXYZ(train=name, labels=["energy", "forces", "stress"]).read()["train"]
     assert energies(graphs) == [0.0, 1.0, 2.0]
     for atoms, graph in zip(frames, graphs, strict=True):
         np.testing.assert_allclose(graph.positions, atoms.positions, atol=1e-7)
@@ -62,14 +62,14 @@ def test_labels_come_back_as_they_were_written(folder: Path, name: str) -> None:
 
 def test_only_the_labels_asked_for_are_read(folder: Path) -> None:
     write("data.xyz", crystals(1))
-    (graph,) = ExtXYZ(train="data.xyz", labels="energy").read()["train"]
+    (graph,) = ExtXYZ(train="data.xyz", labels=["energy"]).read()["train"]
     assert graph.energy is not None
     assert graph.forces is None
     assert graph.stress is None
     (graph,) = ExtXYZ(train="data.xyz").read()["train"]
     assert graph.forces is not None
     assert graph.stress is None
-    (graph,) = ExtXYZ(train="data.xyz", labels="").read()["train"]
+    (graph,) = ExtXYZ(train="data.xyz", labels=[]).read()["train"]
     assert graph.energy is None
 
 
@@ -83,10 +83,8 @@ def test_keys_of_other_names_and_both_forms_of_stress(folder: Path, stress: np.n
     write("data.xyz", atoms)
     data = ExtXYZ(
         train="data.xyz",
-        labels="energy,forces,stress",
-        energy_key="dft_energy",
-        forces_key="dft_forces",
-        stress_key="dft_stress",
+        labels=["energy", "forces", "stress"],
+        keys={"energy": "dft_energy", "forces": "dft_forces", "stress": "dft_stress"},
     )
     (graph,) = data.read()["train"]
     assert float(graph.energy) == -3.5
@@ -130,7 +128,7 @@ def test_validation_frames_are_carved_by_the_seed(folder: Path) -> None:
 
 def test_through_setup_to_a_batch(folder: Path) -> None:
     write("data.xyz", crystals(3))
-    data = DATAMODULES.get("extxyz")(train="data.xyz", labels="energy,forces,stress", batch_size=3)
+    data = DATAMODULES.get("extxyz")(train="data.xyz", labels=["energy", "forces", "stress"], batch_size=3)
     data.set_cutoff(3.0)
     data.setup("fit")
     (batch,) = data.train_dataloader()
@@ -157,8 +155,8 @@ def test_missing_key_lists_those_that_the_frame_has(folder: Path) -> None:
         atoms.arrays["charges"] = np.zeros(2)
     first.info["REF_energy"] = 1.0
     write("data.xyz", [first, second])
-    with pytest.raises(InputError, match=r"data.xyz, frame 1 has no energy 'REF_energy'") as caught:
-        ExtXYZ(train="data.xyz", energy_key="REF_energy").read()
+    with pytest.raises(InputError, match=r"data.xyz, frame 1: no energy 'REF_energy'") as caught:
+        ExtXYZ(train="data.xyz", keys={"energy": "REF_energy"}).read()
     message = str(caught.value)
     assert "did you mean 'energy'?" in message
     assert "(known: charges, config, energy, forces, stress)" in message
@@ -166,20 +164,20 @@ def test_missing_key_lists_those_that_the_frame_has(folder: Path) -> None:
 
 def test_frame_without_any_label(folder: Path) -> None:
     write("data.xyz", Atoms("H2", np.eye(3)[:2]))
-    with pytest.raises(InputError, match=r"frame 0 has no energy 'energy'; \(known: none\)"):
+    with pytest.raises(InputError, match=r"frame 0: no energy 'energy'; \(known: none\)"):
         ExtXYZ(train="data.xyz").read()
 
 
 @pytest.mark.parametrize(
     ("info", "options", "message"),
     [
-        ({"e": "low"}, {"energy_key": "e"}, "energy 'e' is not numbers"),
-        ({"e": [1.0, 2.0]}, {"energy_key": "e"}, r"energy 'e' has shape \(2,\), not \(1,\)"),
-        ({"f": [1.0, 2.0]}, {"forces_key": "f"}, r"forces 'f' has shape \(2,\), not \(2, 3\)"),
+        ({"e": "low"}, {"keys": {"energy": "e"}}, "energy 'e' is not numbers"),
+        ({"e": [1.0, 2.0]}, {"keys": {"energy": "e"}}, r"energy 'e' has shape \(2,\), not \(1,\)"),
+        ({"f": [1.0, 2.0]}, {"keys": {"forces": "f"}}, r"forces 'f' has shape \(2,\), not \(2, 3\)"),
         (
             {"s": [1.0, 2.0]},
-            {"stress_key": "s", "labels": "stress"},
-            r"stress 's' has shape \(2,\), not \(1, 3, 3\)",
+            {"keys": {"stress": "s"}, "labels": ["stress"]},
+            "the stress has 2 numbers, not six or nine",
         ),
     ],
 )
@@ -232,24 +230,22 @@ def test_dummy_atoms_are_named(folder: Path) -> None:
 
 def test_not_a_number_in_a_label(folder: Path) -> None:
     write("data.xyz", [*crystals(1), *crystals(1, energy=float("nan"))])
-    data = ExtXYZ(train="data.xyz")
-    data.set_cutoff(3.0)
-    with pytest.raises(InputError, match="train frame 1: energy with NaN or infinity"):
-        data.setup("fit")
+    with pytest.raises(InputError, match="frame 1: energy 'energy' has NaN or infinity"):
+        ExtXYZ(train="data.xyz").read()
 
 
 def test_more_validation_frames_than_frames(folder: Path) -> None:
     write("data.xyz", crystals(3))
-    with pytest.raises(InputError, match=r"n_val = 3 leaves nothing to train on: .* 3 frames"):
+    with pytest.raises(InputError, match=r"val 3 leaves nothing to train on: .* 3 frames"):
         ExtXYZ(train="data.xyz", n_val=3).read()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": "energy,force"}, "labels: unknown 'force'; did you mean 'forces'"),
+        ({"labels": ["energy", "force"]}, "labels: unknown 'force'; did you mean 'forces'"),
         ({"val": "v.xyz", "n_val": 2}, r"give val \('v.xyz'\) or n_val \(2\), not both"),
-        ({"n_val": -1}, "n_val must be at least 0, not -1"),
+        ({"n_val": -1}, "n_val must be a number of frames or a fraction, not -1"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

@@ -1,0 +1,117 @@
+"""Frames: structures as they stand in files, by index, in the files' own units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, final
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_STRUCTURE = ("numbers", "positions")  # arrays of every ASE structure, no values
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One structure of a file and everything that the file says about it."""
+
+    numbers: Array  # (n_atoms,) atomic numbers
+    positions: Array  # (n_atoms, 3)
+    cell: Array  # (3, 3), rows are lattice vectors, zero where there is none
+    pbc: Array  # (3,) bool
+    values: Mapping[str, Any]  # labels and other facts, by the file's own keys
+    name: str  # for messages, such as "water.xyz, frame 3"
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms, name: str) -> Frame:
+        """An ASE structure with what its calculator, its ``info`` and its ``arrays`` hold.
+
+        Args:
+            atoms: the structure; of a value that stands in several places the calculator's counts.
+            name: for messages.
+        """
+        arrays = {key: value for key, value in atoms.arrays.items() if key not in _STRUCTURE}
+        results = atoms.calc.results if atoms.calc is not None else {}
+        values = {**arrays, **atoms.info, **results}
+        return cls(
+            atoms.numbers, atoms.positions, atoms.cell.array, np.asarray(atoms.pbc), values, name
+        )
+
+
+class Frames(ABC):
+    """Frames by index. Nothing needs to be in memory before it is asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Frame:
+        """The frame with this index, from 0; may raise `InputError` for a damaged file."""
+
+    @property
+    @abstractmethod
+    def in_memory(self) -> bool:
+        """Whether frames are held in memory anyway, so that graphs may be made of all at once."""
+
+    def sizes(self) -> list[int]:
+        """Number of atoms of each frame; a subclass that knows them without reading says so."""
+        return [len(self[index].numbers) for index in range(len(self))]
+
+
+@final
+class FrameList(Frames):
+    """Frames that are in memory.
+
+    Args:
+        frames: the frames.
+    """
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self._frames = list(frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self._frames[index]
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Frames.in_memory`."""
+        return True
+
+
+@final
+class JoinedFrames(Frames):
+    """Several sets of frames, one after the other.
+
+    Args:
+        parts: the sets, at least one.
+    """
+
+    def __init__(self, parts: Sequence[Frames]) -> None:
+        self._parts = list(parts)
+        self._ends = list(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Frame:
+        part = bisect_right(self._ends, index)
+        return self._parts[part][index - (self._ends[part - 1] if part else 0)]
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Frames.in_memory`."""
+        return all(part.in_memory for part in self._parts)
+
+    def sizes(self) -> list[int]:
+        """See `Frames.sizes`."""
+        return [size for part in self._parts for size in part.sizes()]

@@ -1,0 +1,71 @@
+"""What no structure may be: empty, not finite, or with two atoms at one place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from hermnet.elements import symbol
+from hermnet.errors import InputErrors
+from hermnet.graph import LABELS, AtomicGraph
+
+CLOSEST = 1e-3  # A; two atoms nearer than this are one atom written twice
+_SHOWN = 5  # problems of one kind that are worth reading
+
+
+def check_values(graph: AtomicGraph, name: str, masked: bool = False) -> list[str]:
+    """Problems of positions, cell and labels, one line each.
+
+    Args:
+        graph: one structure; it needs no edges.
+        name: of the frame, for the messages.
+        masked: whether a label may be NaN throughout, for missing.
+    """
+    problems = [] if graph.n_atoms else [f"{name} has no atoms"]
+    for key in ("positions", "cell", *LABELS):
+        values = getattr(graph, key)
+        if values is None or bool(torch.isfinite(values).all()):
+            continue
+        if not (masked and key in LABELS and bool(torch.isnan(values).all())):
+            problems.append(f"{name}: {key} with NaN or infinity")
+    if graph.stress is not None and float(torch.linalg.det(graph.cell[0])) == 0:
+        if bool(torch.isfinite(graph.stress).any()):
+            problems.append(f"{name}: a stress, but no cell with a volume")
+    return problems
+
+
+def check_linked(graph: AtomicGraph, name: str) -> list[str]:
+    """A line if two atoms of a structure with edges are at one place."""
+    if graph.n_edges == 0:
+        return []
+    ends = graph.positions.index_select(0, graph.neighbors) + graph.shifts @ graph.cell[0]
+    vectors = ends - graph.positions.index_select(0, graph.centers)  # (n_edges, 3)
+    distance, edge = vectors.norm(dim=1).min(dim=0)
+    if distance >= CLOSEST:
+        return []
+    pair = [int(graph.centers[edge]), int(graph.neighbors[edge])]
+    names = " and ".join(f"{i} ({symbol(int(graph.atomic_numbers[i]))})" for i in pair)
+    return [f"{name}: atoms {names} are {float(distance):.1g} A apart"]
+
+
+def warn_of_loners(graphs: Iterable[AtomicGraph], cutoff: float) -> None:
+    """One warning if atoms have no neighbor, which is allowed but seldom meant."""
+    total = alone = 0
+    for graph in graphs:
+        total += graph.n_atoms
+        alone += graph.n_atoms - int(graph.centers.unique().numel())
+    if alone:
+        warnings.warn(
+            f"{alone} of {total} atoms have no neighbor within the cutoff of {cutoff:g} A",
+            stacklevel=3,
+        )
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise `InputErrors` of the problems, the first few of many; without any do nothing."""
+    if len(problems) > _SHOWN:
+        problems = [*problems[:_SHOWN], f"... and {len(problems) - _SHOWN} more of this kind"]
+    if problems:
+        raise InputErrors(problems)

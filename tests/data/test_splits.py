@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from hermnet.data.splits import carve
+from hermnet.errors import InputError
+
+
+def test_every_frame_is_in_one_split_and_the_seed_decides():
+    found = carve(100, {"test": 20, "val": 0.1}, seed=1)
+    assert {name: len(indices) for name, indices in found.items()} == {
+        "test": 20,
+        "val": 10,
+        "train": 70,
+    }
+    assert sorted(index for indices in found.values() for index in indices) == list(range(100))
+    assert carve(100, {"test": 20, "val": 0.1}, seed=1) == found
+    assert carve(100, {"test": 20, "val": 0.1}, seed=2) != found
+
+
+def test_a_group_is_never_parted():
+    groups = [f"run {index // 7}" for index in range(70)]
+    found = carve(70, {"test": 10, "val": 5}, seed=0, groups=groups)
+    sides = {name: {groups[index] for index in indices} for name, indices in found.items()}
+    assert not sides["train"] & sides["val"]
+    assert not sides["train"] & sides["test"]
+    assert not sides["val"] & sides["test"]
+    assert len(found["test"]) == 14
+    assert len(found["val"]) == 7
+
+
+def test_something_must_be_left_to_train_on():
+    with pytest.raises(InputError, match="val 3 leaves nothing to train on: there are 3 frames"):
+        carve(3, {"val": 3}, seed=0)
+    with pytest.raises(InputError, match="there are 4 frames in 1 groups"):
+        carve(4, {"val": 1}, seed=0, groups=["a"] * 4)
+
+
+@pytest.mark.parametrize("part", [-1, 2.5])
+def test_a_part_is_a_number_or_a_fraction(part: float):
+    with pytest.raises(InputError, match="n_val must be a"):
+        carve(10, {"val": part}, seed=0)
