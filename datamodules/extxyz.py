@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import final
 
@@ -17,18 +18,20 @@ class ExtXYZ(FileDataModule):
     """Frames with energies, forces and stresses from any file that ASE reads.
 
     Units are ASE's where the recipe does not say others: eV, eV/A and eV/A^3, stress positive under
-    tension.
+    tension. A part is a slice of the frames, such as ``md.xyz::0:1000`` or ``md.xyz::::10``.
     """
 
-    def open(self, path: Path) -> FrameList:
+    def open(self, path: Path, part: str) -> FrameList:
         """See `FileDataModule.open`."""
+        if part and not re.fullmatch(r"(-?\d*:){1,2}-?\d*", part):
+            raise InputError(f"{path}::{part}: '{part}' is no slice of frames, such as 0:1000")
         # ASE's readers raise whatever their format's parser happens to raise.
         try:
-            frames = read(path, index=":", do_not_split_by_at_sign=True)
+            frames = read(path, index=part or ":", do_not_split_by_at_sign=True)
         except Exception as error:
             raise InputError(f"ASE cannot read {path}: {type(error).__name__}: {error}") from error
         if not frames:
-            raise InputError(f"{path} holds no frames")
+            raise InputError(f"{path} holds no frames{f' in {part}' if part else ''}")
         return FrameList(
             Frame.from_atoms(atoms, f"{path}, frame {index}") for index, atoms in enumerate(frames)
         )

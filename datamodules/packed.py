@@ -17,7 +17,6 @@ from hermnet.errors import InputError, nearest
 
 Array = NDArray[Any]
 _NEEDED = ("n_atoms", "numbers", "positions")
-_PART = "::"  # between a path and the part of the file that is meant
 
 
 @final
@@ -30,12 +29,7 @@ class Packed(FileDataModule):
     ``file.npz::train`` means the frames of that part, ``file.npz`` all of them.
     """
 
-    def parts_of(self, option: str, given: str) -> tuple[str, str]:
-        """See `FileDataModule.parts_of`."""
-        path, _, part = given.partition(_PART)
-        return path, part
-
-    def open(self, path: Path, part: str = "") -> Frames:
+    def open(self, path: Path, part: str) -> Frames:
         """See `FileDataModule.open`."""
         return PackedFrames(path, part)
 
@@ -52,7 +46,7 @@ class PackedFrames(Frames):
         InputError: if it cannot be read, lacks an array, or has no such part.
     """
 
-    def __init__(self, path: Path, part: str = "") -> None:
+    def __init__(self, path: Path, part: str) -> None:
         arrays = _read(path)
         missing = [name for name in _NEEDED if name not in arrays]
         if missing:
@@ -65,7 +59,8 @@ class PackedFrames(Frames):
         for name in ("numbers", "positions"):
             if name not in self._by_atom:
                 raise InputError(
-                    f"{path}: {name} has {len(arrays[name])} rows, the frames {self._ends[-1]} atoms"
+                    f"{path}: {name} has {len(arrays[name])} rows, "
+                    f"the frames have {self._ends[-1]} atoms"
                 )
         self._chosen = self._part(part) if part else np.arange(len(n_atoms))
 

@@ -18,7 +18,6 @@ from hermnet.errors import InputError
 from hermnet.graph import LABELS, AtomicGraph, collate
 from hermnet.registry import Registry
 
-
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
 
 

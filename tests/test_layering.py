@@ -127,7 +127,9 @@ def test_functions_are_short_and_take_few_parameters(module: str):
             continue
         where = f"{module} line {node.lineno}: {node.name}"
         assert code_lines(node) <= MAX_FUNCTION_LINES, f"{where} has {code_lines(node)} lines"
-        if node.name == "__init__" and module.startswith(("hermnet.datamodules.", "hermnet.data.files")):
+        if node.name == "__init__" and module.startswith(
+            ("hermnet.datamodules.", "hermnet.data.files")
+        ):
             continue  # its keyword arguments are the keys of a recipe's section
         given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         names = [argument.arg for argument in given if argument.arg not in ("self", "cls")]

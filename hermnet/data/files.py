@@ -23,7 +23,8 @@ class FileDataModule(GraphDataModule):
 
     A path is relative to the folder where the program runs, and may be a pattern such as
     ``data/*.xyz``. Where several are wanted, a list: ``[a.xyz, {path: b.xyz, weight: 2}]``. The
-    weight of a training file says how often each of its frames is drawn in an epoch.
+    weight of a training file says how often each of its frames is drawn in an epoch. Formats whose
+    files have parts take ``path::part``.
 
     Args:
         train: file, pattern or list of the training frames.
@@ -91,11 +92,15 @@ class FileDataModule(GraphDataModule):
         self._indices: Indices | None = None
 
     @abstractmethod
-    def open(self, path: Path) -> Frames:
+    def open(self, path: Path, part: str) -> Frames:
         """The frames of one file or folder.
 
+        Args:
+            path: it exists.
+            part: what of it is meant; empty for everything.
+
         Raises:
-            InputError: if it cannot be read; it names the file.
+            InputError: if it cannot be read or has no such part; it names the file.
         """
 
     @property
@@ -143,7 +148,7 @@ class FileDataModule(GraphDataModule):
         weights: list[float] = []
         for entry in entries:
             for path in matches(split, entry.path):
-                parts.append(self.open(path))
+                parts.append(self.open(path, entry.part))
                 weights += [entry.weight] * len(parts[-1])
         plain = all(entry.weight == 1 for entry in entries)
         return (JoinedFrames(parts) if len(parts) > 1 else parts[0]), (None if plain else weights)
@@ -156,7 +161,9 @@ class FileDataModule(GraphDataModule):
             frame = frames[index]
             if self.group_key not in frame.values:
                 known = ", ".join(sorted(frame.values))
-                raise InputError(f"{frame.name} has no group_key '{self.group_key}' (keys: {known})")
+                raise InputError(
+                    f"{frame.name} has no group_key '{self.group_key}' (keys: {known})"
+                )
             groups.append(str(frame.values[self.group_key]))
         return groups
 

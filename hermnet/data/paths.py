@@ -10,14 +10,22 @@ from typing import Any
 from hermnet.errors import InputError, nearest
 
 _KEYS = ("path", "weight")
+_PART = "::"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A path or pattern, and how often each of its frames is drawn in an epoch."""
+    """A path or pattern, which part of the files is meant, and how often its frames are drawn."""
 
     path: str
+    part: str = ""  # what it means is the format's business; empty for everything
     weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str, weight: float = 1.0) -> Entry:
+        """``path`` or ``path::part``."""
+        path, _, part = text.partition(_PART)
+        return cls(path, part, weight)
 
 
 def parse_entries(option: str, given: Any) -> list[Entry]:
@@ -34,7 +42,7 @@ def parse_entries(option: str, given: Any) -> list[Entry]:
 
 def _entry(option: str, given: Any) -> Entry:
     if isinstance(given, str):
-        return Entry(given)
+        return Entry.parse(given)
     if not isinstance(given, dict) or "path" not in given:
         raise InputError(f"{option}: expected a path, or path and weight, not {given!r}")
     unknown = [str(key) for key in given if key not in _KEYS]
@@ -43,7 +51,7 @@ def _entry(option: str, given: Any) -> Entry:
     weight = given.get("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
         raise InputError(f"{option}: the weight of {given['path']} must be positive, not {weight}")
-    return Entry(str(given["path"]), float(weight))
+    return Entry.parse(str(given["path"]), float(weight))
 
 
 def matches(option: str, given: str) -> list[Path]:

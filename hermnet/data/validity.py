@@ -30,9 +30,9 @@ def check_values(graph: AtomicGraph, name: str, masked: bool = False) -> list[st
             continue
         if not (masked and key in LABELS and bool(torch.isnan(values).all())):
             problems.append(f"{name}: {key} with NaN or infinity")
-    if graph.stress is not None and float(torch.linalg.det(graph.cell[0])) == 0:
-        if bool(torch.isfinite(graph.stress).any()):
-            problems.append(f"{name}: a stress, but no cell with a volume")
+    has_stress = graph.stress is not None and bool(torch.isfinite(graph.stress).any())
+    if has_stress and float(torch.linalg.det(graph.cell[0])) == 0:
+        problems.append(f"{name}: a stress, but no cell with a volume")
     return problems
 
 

@@ -67,7 +67,7 @@ def test_processes_share_the_batches():
 
 def test_a_frame_that_is_too_large_is_named():
     with pytest.raises(
-        InputError, match="max_edges_per_batch: 200 leaves .* 90 edges of frame 1; .* at least 270"
+        InputError, match=r"max_edges_per_batch: 200 leaves .* 90 edges of frame 1; .* at least 270"
     ):
         BoundedBatches(EpochSampler(3, 0), [10, 90, 10], 200, "edges")
 

@@ -128,7 +128,9 @@ def test_validation_frames_are_carved_by_the_seed(folder: Path) -> None:
 
 def test_through_setup_to_a_batch(folder: Path) -> None:
     write("data.xyz", crystals(3))
-    data = DATAMODULES.get("extxyz")(train="data.xyz", labels=["energy", "forces", "stress"], batch_size=3)
+    data = DATAMODULES.get("extxyz")(
+        train="data.xyz", labels=["energy", "forces", "stress"], batch_size=3
+    )
     data.set_cutoff(3.0)
     data.setup("fit")
     (batch,) = data.train_dataloader()
@@ -173,7 +175,11 @@ def test_frame_without_any_label(folder: Path) -> None:
     [
         ({"e": "low"}, {"keys": {"energy": "e"}}, "energy 'e' is not numbers"),
         ({"e": [1.0, 2.0]}, {"keys": {"energy": "e"}}, r"energy 'e' has shape \(2,\), not \(1,\)"),
-        ({"f": [1.0, 2.0]}, {"keys": {"forces": "f"}}, r"forces 'f' has shape \(2,\), not \(2, 3\)"),
+        (
+            {"f": [1.0, 2.0]},
+            {"keys": {"forces": "f"}},
+            r"forces 'f' has shape \(2,\), not \(2, 3\)",
+        ),
         (
             {"s": [1.0, 2.0]},
             {"keys": {"stress": "s"}, "labels": ["stress"]},
