@@ -77,10 +77,12 @@ def describe(kind: Any) -> str:
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return f"[{', '.join(describe(item) for item in arguments)}]"
     if origin is tuple or origin in _LISTS:
-        return f"list of {describe(arguments[0])}" if arguments else "list"
+        plain = not arguments or arguments[0] is Any
+        return "list" if plain else f"list of {describe(arguments[0])}"
     if _is_mapping(origin):
-        names = [describe(item) for item in arguments]
-        return f"mapping of {names[0]} to {names[1]}" if names else "mapping"
+        if not arguments or arguments[1] is Any:
+            return "mapping"
+        return f"mapping of {describe(arguments[0])} to {describe(arguments[1])}"
     return str(getattr(kind, "__name__", kind))
 
 

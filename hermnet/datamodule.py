@@ -115,6 +115,8 @@ class GraphDataModule(LightningDataModule, ABC):
         }
         if "train" not in frames:
             raise InputError("the training set is empty")
+        first = [split for split in ("train", "val") if split in frames]
+        frames = {split: frames[split] for split in dict.fromkeys((*first, *frames))}
         refuse(
             [
                 problem

@@ -15,7 +15,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from hermnet.checkpoint import Checkpoint, load_potential, read_checkpoint
 from hermnet.config import Recipe
-from hermnet.datamodule import DATAMODULES, GraphDataModule
+from hermnet.datamodule import GraphDataModule
+from hermnet.datasets import load_data
 from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table, evaluate_split
@@ -52,7 +53,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     folder = RunFolder.of(recipe.name, recipe.trainer)
     folder.check(overwrite, resume is not None)
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
-    data = _data(recipe, None if resume is None else folder.read_splits())
+    data = load_data(recipe, None if resume is None else folder.read_splits())
     _check_labels(recipe, data)
     potential = _new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
     _check_elements(data, potential, data.splits())
@@ -127,19 +128,8 @@ def _trained(
     wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
     potential = load_potential(checkpoint or folder.usable_checkpoint(), device)
-    data = _data(replace(recipe, model=potential.options), folder.read_splits())
+    data = load_data(replace(recipe, model=potential.options), folder.read_splits())
     return potential, data, folder
-
-
-def _data(recipe: Recipe, splits: dict[str, list[int]] | None) -> GraphDataModule:
-    """The recipe's data, with the random splits of an earlier start of the run if there was one."""
-    options = {key: value for key, value in recipe.data.items() if key != "name"}
-    data = DATAMODULES.get(recipe.data["name"])(**options)
-    if splits is not None:
-        data.use_split_indices(splits)
-    data.set_cutoff(recipe.model.cutoff)
-    data.setup()
-    return data
 
 
 def _new(recipe: Recipe, data: GraphDataModule) -> Potential:

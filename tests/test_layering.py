@@ -35,7 +35,7 @@ ROWS: list[tuple[int, str]] = [
     (6, "schema testing"),
     (6, "listing sections"),
     (6, "config"),
-    (6, "trainer"),
+    (6, "datasets trainer"),
     (6, "runs"),
     (7, "cli"),
 ]
