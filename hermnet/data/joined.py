@@ -56,7 +56,7 @@ class JoinedGraphs(GraphSequence):
 def with_labels(graph: AtomicGraph, labels: Sequence[str]) -> AtomicGraph:
     """The graph with exactly these labels; those that it lacks are NaN."""
     shapes = {"energy": (graph.n_systems,), "forces": (graph.n_atoms, 3)}
-    changed = {}
+    changed: dict[str, torch.Tensor | None] = {}
     for name in LABELS:
         value = getattr(graph, name)
         if name not in labels:
@@ -64,4 +64,4 @@ def with_labels(graph: AtomicGraph, labels: Sequence[str]) -> AtomicGraph:
         elif value is None:
             shape = shapes.get(name, (graph.n_systems, 3, 3))
             changed[name] = torch.full(shape, torch.nan, dtype=torch.float64)
-    return replace(graph, **changed)
+    return replace(graph, **changed)  # type: ignore[arg-type]
