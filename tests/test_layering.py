@@ -22,7 +22,7 @@ ROWS: list[tuple[int, str]] = [
     (2, "neighbors relations relational"),
     (2, "geometry"),
     (2, "subnetwork data.frames data.paths data.splits data.stress data.validity data.sampling"),
-    (2, "data.labels"),
+    (2, "data.from_dpdata data.labels"),
     (2, "data.graphs"),
     (2, "data.joined"),
     (2, "datamodule"),
