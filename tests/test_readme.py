@@ -13,8 +13,10 @@ from typing import Any
 
 import ase.io
 import pytest
+from ase import units
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
 from test_layering import ROWS
 
 import hermnet
@@ -57,8 +59,10 @@ def frames(n_frames: int, seed: int) -> list[Any]:
         atoms.symbols[0] = "Au"
         atoms.rattle(stdev=0.05, seed=seed + index)
         atoms.calc = EMT()
-        atoms.get_stress()
-        atoms.get_forces()
+        xx, yy, zz, yz, xz, xy = atoms.get_stress() * -10 / units.GPa  # VASP's kbar
+        results = {"forces": atoms.get_forces(), "stress": [xx, yy, zz, xy, yz, xz]}
+        atoms.info["E_dft"] = atoms.get_potential_energy()
+        atoms.calc = SinglePointCalculator(atoms, **results)
         found.append(atoms)
     return found
 
@@ -71,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if name.endswith(".yaml"):
             (path / name).write_text(code, encoding="utf-8")
     ase.io.write(path / "alloy_train.xyz", frames(20, seed=0))
+    ase.io.write(path / "alloy_hot.xyz", frames(10, seed=50))
     ase.io.write(path / "alloy_test.xyz", frames(5, seed=100))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
@@ -153,7 +158,7 @@ def test_the_architecture_names_every_module_at_its_level():
     named = {
         (int(level), module)
         for level, cell in re.findall(r"^\| (\d) \| ([^;|]*)", text, flags=re.MULTILINE)
-        for module in re.findall(r"`(\w+)`", cell)
+        for module in re.findall(r"`([\w.]+)`", cell)
     }
     assert named == {(level, name) for level, names in ROWS for name in names.split()}
 
