@@ -19,6 +19,7 @@ _PUBLIC = {
     "segment_backend": "hermnet.segments",
     "graph_from_atoms": "hermnet.neighbors",
     "with_neighbors": "hermnet.neighbors",
+    "SkinNeighbors": "hermnet.skin",
     "DATAMODULES": "hermnet.datamodule",
     "GraphDataModule": "hermnet.datamodule",
     "RelationalGraph": "hermnet.geometry",

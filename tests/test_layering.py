@@ -24,7 +24,7 @@ ROWS: list[tuple[int, str]] = [
     (2, "subnetwork data.frames data.paths data.splits data.stress data.validity data.sampling"),
     (2, "data.from_dpdata data.labels"),
     (2, "data.graphs"),
-    (2, "data.joined"),
+    (2, "data.joined skin"),
     (2, "datamodule"),
     (2, "data.files"),
     (3, "readout reference repulsion router"),
