@@ -76,4 +76,5 @@ def _deformation(before: Tensor, after: Tensor, pbc: Tensor) -> Tensor | None:
         return torch.eye(3).to(before)
     if not bool(pbc.all()):
         return None
-    return torch.linalg.solve(before, after)
+    solution: Tensor = torch.linalg.solve(before, after)
+    return solution
