@@ -1,14 +1,9 @@
-"""The data of a recipe: load them, check what they say, write them as a database."""
+"""The data of a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from hermnet.config import Recipe
 from hermnet.datamodule import DATAMODULES, GraphDataModule
-from hermnet.errors import InputError, InputErrors, nearest
-from hermnet.folder import RunFolder
 
 
 def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> GraphDataModule:
@@ -28,60 +23,3 @@ def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> Gra
     data.set_cutoff(recipe.model.cutoff)
     data.setup()
     return data
-
-
-def check_data(recipe: Recipe, output: str | None = None) -> Path:
-    """Print what the labels say about themselves, and draw it.
-
-    Args:
-        recipe: whose ``data`` section is checked.
-        output: PNG to write, by default ``data_check.png`` in the run's folder.
-
-    Returns:
-        The picture.
-
-    Raises:
-        InputErrors: if something looks wrong, one line each, after everything has been printed.
-    """
-    from hermnet.data.inspection import inspect_splits
-    from hermnet.data.inspection_plots import draw_inspection
-
-    path = Path(output) if output else RunFolder.of(recipe.name, recipe.trainer).data_check
-    data = load_data(recipe)
-    found = inspect_splits({split: data.graphs(split) for split in data.splits()})
-    print("\n".join(found.lines()), flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_inspection(found, path)
-    print(f"plots: {path}", flush=True)
-    if found.problems:
-        raise InputErrors(found.problems)
-    return path
-
-
-def convert_data(
-    recipe: Recipe,
-    output: str,
-    splits: Sequence[str] = (),
-    workers: int = 1,
-    overwrite: bool = False,
-) -> Path:
-    """Write the data of a recipe as ``.aselmdb`` databases, a folder for each split.
-
-    Args:
-        recipe: whose ``data`` section is converted.
-        output: folder to write.
-        splits: which splits; none for all.
-        workers: processes that convert side by side.
-        overwrite: whether to replace what is there.
-
-    Raises:
-        InputError: for an unknown split, or a folder that is there already.
-    """
-    from hermnet.data.conversion import convert
-
-    data = load_data(recipe)
-    unknown = [split for split in splits if split not in data.splits()]
-    if unknown:
-        raise InputError(f"unknown split '{unknown[0]}'; {nearest(unknown[0], data.splits())}")
-    sets = {split: data.graphs(split) for split in splits or data.splits()}
-    return convert(sets, Path(output), workers=workers, overwrite=overwrite)
