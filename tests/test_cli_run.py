@@ -320,7 +320,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any] | None, list[str], list[str]]] = {
     "NaN in labels": (
         lambda folder: spoilt(folder, "val", with_nan),
         [],
-        ["val frame 1: forces with NaN or infinity"],
+        ["val.xyz, frame 1: forces 'forces' has NaN or infinity"],
     ),
     "NaN in positions": (
         lambda folder: spoilt(folder, "train", with_nan_position),
@@ -330,7 +330,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any] | None, list[str], list[str]]] = {
     "a frame without forces": (
         lambda folder: spoilt(folder, "train", without_forces),
         [],
-        ["train.xyz, frame 1 has no forces 'forces'"],
+        ["train.xyz, frame 1: no forces 'forces'"],
     ),
     "energies though the loss wants forces": (
         None,
@@ -341,7 +341,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any] | None, list[str], list[str]]] = {
     "one frame to train and validate on": (
         lambda folder: tiny.write(folder / "train.xyz", [tiny.methanol(0)]),
         ["data.val=null", "data.n_val=1"],
-        ["n_val = 1 leaves nothing to train on: the training files hold 1 frames"],
+        ["val 1 leaves nothing to train on: there are 1 frames"],
     ),
     "nothing to resume": (None, ["--resume"], ["there is no checkpoint run/checkpoints/last.ckpt"]),
     "a checkpoint that is not there": (
