@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermnet.data.files import FileDataModule
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, Frames
 from hermnet.errors import InputError, nearest
 
@@ -47,12 +48,14 @@ class PackedFrames(Frames):
     """
 
     def __init__(self, path: Path, part: str) -> None:
+        self._stamp = FileStamp.of(path)
         arrays = _read(path)
         missing = [name for name in _NEEDED if name not in arrays]
         if missing:
             raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(arrays)}")
         n_atoms = arrays.pop("n_atoms").astype(np.int64)
         self._path = path
+        self._name = part
         self._ends = np.cumsum(n_atoms)
         self._by_atom = {k: v for k, v in arrays.items() if len(v) == self._ends[-1]}
         self._by_frame = {k: v for k, v in arrays.items() if len(v) == len(n_atoms)}
@@ -95,6 +98,10 @@ class PackedFrames(Frames):
         """See `Frames.sizes`."""
         sizes: list[int] = np.diff(self._ends, prepend=0)[self._chosen].tolist()
         return sizes
+
+    def fingerprint(self) -> str | None:
+        """See `Frames.fingerprint`."""
+        return self._stamp.fingerprint("packed", self._name)
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -11,11 +11,19 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from hermnet.data.graphs import GraphList, GraphSequence, LinkedGraphs, link
+from hermnet.data.cache import facts_of
+from hermnet.data.facts import Facts
+from hermnet.data.graphs import (
+    GraphList,
+    GraphSequence,
+    LinkedGraphs,
+    link,
+    linked_fingerprint,
+)
 from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
 from hermnet.data.validity import CLOSEST, check_linked, check_values, refuse, warn_of_loners
 from hermnet.errors import InputError
-from hermnet.graph import LABELS, AtomicGraph, collate
+from hermnet.graph import AtomicGraph, collate
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -57,6 +65,7 @@ class GraphDataModule(LightningDataModule, ABC):
         self._cutoff: float | None = None
         self._frames: dict[str, GraphSequence] | None = None  # as read, without edges
         self._linked: dict[float, dict[str, GraphSequence]] = {}  # by cutoff
+        self._facts: dict[tuple[str, float], Facts] = {}  # by split and cutoff
 
     @abstractmethod
     def read(self) -> Mapping[str, Sequence[AtomicGraph]]:
@@ -135,7 +144,8 @@ class GraphDataModule(LightningDataModule, ABC):
         named = [(graph, f"{split} frame {index}") for index, graph in enumerate(graphs)]
         linked = [(link(graph, cutoff, name), name) for graph, name in named]
         refuse([problem for graph, name in linked for problem in check_linked(graph, name)])
-        return GraphList((graph for graph, _ in linked), graphs.weights)
+        name = linked_fingerprint(graphs, cutoff)
+        return GraphList((graph for graph, _ in linked), graphs.weights, name)
 
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that have frames."""
@@ -153,12 +163,22 @@ class GraphDataModule(LightningDataModule, ABC):
             raise InputError(f"the data have no '{split}' frames; splits with frames: {there}")
         return by_split[split]
 
+    def facts(self, split: str) -> Facts:
+        """What the frames of a split tell, gathered once; see `hermnet.data.cache.facts_of`.
+
+        Raises:
+            InputError: if the data have no such frames, or one of them cannot be used.
+        """
+        graphs = self.graphs(split)
+        key = (split, cast("float", self._cutoff))
+        if key not in self._facts:
+            self._facts[key] = facts_of(graphs, self.num_workers, f"{len(graphs)} {split} frames")
+        return self._facts[key]
+
     def label_names(self, split: str) -> set[str]:
         """Which of energy, forces and stress every frame of a split has, or masks."""
-        found = set(LABELS)
-        for graph in self.graphs(split):
-            found = {name for name in found if getattr(graph, name) is not None}
-        return found
+        facts = self.facts(split)
+        return {name for name, n_frames in facts.labels.items() if n_frames == facts.n_frames}
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """Batches of the training frames, in another order every epoch."""
@@ -166,7 +186,8 @@ class GraphDataModule(LightningDataModule, ABC):
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
             return self._loader(graphs, batch_size=self.batch_size, sampler=sampler)
-        batches = BoundedBatches(sampler, _edges(graphs), self.max_edges, "edges", self._share())
+        sizes = self.facts("train").n_edges.tolist()
+        batches = BoundedBatches(sampler, sizes, self.max_edges, "edges", self._share())
         return self._loader(graphs, batch_sampler=batches)
 
     def eval_dataloader(self, split: str) -> DataLoader[AtomicGraph]:
@@ -175,7 +196,8 @@ class GraphDataModule(LightningDataModule, ABC):
         if self.max_edges is None:
             return self._loader(graphs, batch_size=self.eval_batch_size)
         rank, world = self._share()
-        batches = filled(_edges(graphs), self.max_edges, self.eval_batch_size)[rank::world]
+        sizes = self.facts(split).n_edges.tolist()
+        batches = filled(sizes, self.max_edges, self.eval_batch_size)[rank::world]
         return self._loader(graphs, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader[AtomicGraph] | list[DataLoader[AtomicGraph]]:
@@ -228,10 +250,6 @@ class GraphDataModule(LightningDataModule, ABC):
             generator=torch.Generator().manual_seed(self.seed),
             **batching,
         )
-
-
-def _edges(graphs: Sequence[AtomicGraph]) -> list[int]:
-    return [graph.n_edges for graph in graphs]
 
 
 DATAMODULES: Registry[type[GraphDataModule]] = Registry("hermnet.datamodules", "data module")

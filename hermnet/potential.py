@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hermnet.classes import ElementClasses, element_classes
+from hermnet.data.facts import Facts
 from hermnet.derivatives import edge_vectors, forces_from_edges, stress_from_edges
 from hermnet.elements import symbol
 from hermnet.envelopes import make_envelope
@@ -229,14 +230,13 @@ class Potential(nn.Module):
             )
         return types
 
-    def count_edges(self, graphs: Iterable[AtomicGraph]) -> dict[str, int]:
-        """Number of edges of each relation in the given graphs, by the relation's label."""
-        scheme = self.router.scheme
+    def count_edges(self, facts: Facts) -> dict[str, int]:
+        """Number of edges of each relation in a set of graphs, by the relation's label."""
+        scheme, stars = self.router.scheme, facts.environments.stars()
+        classes = self.class_of_type.index_select(0, self.types(stars.atomic_numbers))
+        links = scheme.links(classes, stars.centers, stars.neighbors)
         totals = torch.zeros(scheme.n_relations, dtype=torch.int64)
-        for graph in graphs:
-            classes = self.class_of_type.index_select(0, self.types(graph.atomic_numbers))
-            links = scheme.links(classes, graph.centers, graph.neighbors)
-            totals += torch.bincount(links.relation, minlength=scheme.n_relations)
+        totals.index_add_(0, links.relation, stars.counts[links.edge])
         return dict(zip(scheme.labels, totals.tolist(), strict=True))
 
     def atomic_energies(self, vectors: Tensor, indices: Indices) -> Tensor:

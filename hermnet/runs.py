@@ -134,7 +134,7 @@ def _trained(
 
 def _new(recipe: Recipe, data: GraphDataModule) -> Potential:
     """The potential of a new run, its statistics taken from the training frames."""
-    facts = Statistics.from_graphs(data.graphs("train"), recipe.model.reference)
+    facts = Statistics.from_facts(data.facts("train"), recipe.model.reference)
     for note in facts.notes:
         print(f"note: {note}")
     pl.seed_everything(recipe.training.seed, verbose=False)
@@ -163,8 +163,7 @@ def _check_labels(recipe: Recipe, data: GraphDataModule) -> None:
 
 def _check_elements(data: GraphDataModule, potential: Potential, splits: Iterable[str]) -> None:
     for split in splits:
-        found = {int(z) for graph in data.graphs(split) for z in graph.atomic_numbers.unique()}
-        strangers = sorted(found - set(potential.elements))
+        strangers = sorted(set(data.facts(split).elements) - set(potential.elements))
         if strangers:
             raise InputError(
                 f"the {split} frames have {', '.join(map(symbol, strangers))}, which no training "
@@ -173,7 +172,7 @@ def _check_elements(data: GraphDataModule, potential: Potential, splits: Iterabl
 
 
 def _warn_of_rare_relations(potential: Potential, data: GraphDataModule) -> None:
-    counts = potential.count_edges(data.graphs("train"))
+    counts = potential.count_edges(data.facts("train"))
     rare = {label: n for label, n in counts.items() if 0 < n < _RARE}
     if rare:
         listed = ", ".join(f"{label} ({n})" for label, n in rare.items())

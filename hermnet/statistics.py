@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hermnet.data.facts import Facts
+from hermnet.data.gathering import gather
 from hermnet.elements import number, symbol
 from hermnet.errors import InputError, nearest
 from hermnet.graph import AtomicGraph
 
 Array = NDArray[Any]
-_NEGLIGIBLE = 1e-8  # eV, or of a unit vector: zero but for rounding
+_NEGLIGIBLE = 1e-8  # eV: zero but for rounding
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Statistics:
             any, else from the energies per atom (eV).
         n_frames: number of structures.
         n_atoms: number of atoms of all structures together.
+        forces_rms: root mean square of the force components on each element that has any, eV/A.
         notes: what a user should know about the numbers above, one sentence each.
     """
 
@@ -38,75 +41,73 @@ class Statistics:
     scale: float
     n_frames: int
     n_atoms: int
+    forces_rms: dict[int, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_facts(cls, facts: Facts, reference: str | Mapping[Any, float] = "fit") -> Statistics:
+        """Draw the conclusions.
+
+        The reference energies minimize the squared error of a sum over atoms; where compositions
+        do not tell elements apart, these share the mean energy per atom. The scale is the root mean
+        square of the force components, else the standard deviation of the energy per atom that the
+        reference leaves, else 1.
+
+        Args:
+            facts: of the training frames.
+            reference: ``fit``, or the energy in eV of an isolated atom by symbol or atomic number.
+
+        Raises:
+            InputError: for another word than ``fit``, or if the given energies lack an element.
+        """
+        notes: list[str] = []
+        elements = facts.elements
+        shifts = _fit(facts, notes) if reference == "fit" else _given(reference, elements)
+        n_atoms = int(facts.n_atoms.sum(dtype=np.int64))
+        has_forces = np.flatnonzero(facts.force_components).tolist()
+        return cls(
+            elements=elements,
+            mean_neighbors=int(facts.n_edges.sum(dtype=np.int64)) / n_atoms,
+            reference=dict(zip(elements, shifts.tolist(), strict=True)),
+            scale=_scale(facts, shifts, notes),
+            n_frames=facts.n_frames,
+            n_atoms=n_atoms,
+            forces_rms={
+                z: float(np.sqrt(facts.force_squares[z] / facts.force_components[z]))
+                for z in has_forces
+            },
+            notes=notes,
+        )
 
     @classmethod
     def from_graphs(
         cls, graphs: Sequence[AtomicGraph], reference: str | Mapping[Any, float] = "fit"
     ) -> Statistics:
-        """Gather the facts.
-
-        The reference energies minimize the squared error of a sum over atoms; where compositions
-        do not tell elements apart, they are the solution of the smallest norm. The scale is the
-        root mean square of the force components, else the standard deviation of the energy per
-        atom that the reference leaves, else 1.
-
-        Args:
-            graphs: frames with neighbor lists, each one structure.
-            reference: ``fit``, or the energy in eV of an isolated atom by symbol or atomic number.
+        """The same of frames with neighbor lists, each one structure.
 
         Raises:
-            InputError: if there are no frames, for another word than ``fit``, or if the given
-                energies lack an element.
+            InputError: if there are no frames, and as `from_facts`.
         """
         if not graphs:
             raise InputError("no frames to take elements and reference energies from")
-        elements, counts = _compositions(graphs)
-        n_atoms = int(counts.sum())
-        notes: list[str] = []
-        energies = np.array([np.nan if g.energy is None else float(g.energy) for g in graphs])
-        if reference == "fit":
-            shifts = _fit(counts, energies, elements, notes)
-        else:
-            shifts = _given(reference, elements)
-        return cls(
-            elements=elements,
-            mean_neighbors=sum(graph.n_edges for graph in graphs) / n_atoms,
-            reference=dict(zip(elements, shifts.tolist(), strict=True)),
-            scale=_scale(graphs, (energies - counts @ shifts) / counts.sum(axis=1), notes),
-            n_frames=len(graphs),
-            n_atoms=n_atoms,
-            notes=notes,
-        )
+        return cls.from_facts(gather(graphs), reference)
 
 
-def _compositions(graphs: Sequence[AtomicGraph]) -> tuple[tuple[int, ...], Array]:
-    """Elements, ascending, and how many atoms of each a frame has, (n_frames, n_elements)."""
-    per_frame = [np.bincount(graph.atomic_numbers.cpu().numpy()) for graph in graphs]
-    counts = np.zeros((len(graphs), max(map(len, per_frame))))  # (n_frames, largest number + 1)
-    for row, count in zip(counts, per_frame, strict=True):
-        row[: len(count)] = count
-    elements = np.flatnonzero(counts.any(axis=0))
-    return tuple(elements.tolist()), counts[:, elements]
-
-
-def _fit(counts: Array, energies: Array, elements: tuple[int, ...], notes: list[str]) -> Array:
+def _fit(facts: Facts, notes: list[str]) -> Array:
     """Least-squares energies per element, (n_elements,) eV; frames without energy do not count."""
-    known = np.isfinite(energies)
-    if not known.any():
+    elements = facts.elements
+    if facts.energies.n_frames == 0:
         notes.append("no frame has an energy: the reference energies are zero")
         return np.zeros(len(elements))
-    shifts, _, rank, _ = np.linalg.lstsq(counts[known], energies[known], rcond=None)
-    if rank < len(elements):
-        null_space = np.linalg.svd(counts[known])[2][rank:]  # (n_elements - rank, n_elements)
-        free = np.flatnonzero(np.abs(null_space).max(axis=0) > _NEGLIGIBLE)
+    fit = facts.energies.fit(elements)
+    if fit.doubtful:
         notes.append(
             f"the compositions do not determine the reference energies of "
-            f"{', '.join(symbol(elements[k]) for k in free)} one by one (rank {rank} of "
-            f"{len(elements)}): the solution of the smallest norm is used, and energies of other "
+            f"{', '.join(symbol(elements[k]) for k in fit.doubtful)} one by one (rank {fit.rank} "
+            f"of {len(elements)}): they share the mean energy per atom, and energies of other "
             "compositions are not comparable"
         )
-    return np.asarray(shifts)
+    return fit.energies
 
 
 def _given(reference: str | Mapping[Any, float], elements: tuple[int, ...]) -> Array:
@@ -125,19 +126,18 @@ def _given(reference: str | Mapping[Any, float], elements: tuple[int, ...]) -> A
     return np.array([by_number[z] for z in elements])
 
 
-def _scale(graphs: Sequence[AtomicGraph], residuals: Array, notes: list[str]) -> float:
-    """The scale, from forces or from the residual energies per atom (n_frames,) in eV."""
-    forces = [graph.forces.cpu().numpy() for graph in graphs if graph.forces is not None]
-    known = residuals[np.isfinite(residuals)]
-    if any(np.isfinite(values).any() for values in forces):  # a frame may lack its forces
-        scale = float(np.sqrt(np.nanmean(np.concatenate(forces) ** 2)))
-    elif len(known):
-        scale = float(known.std())
+def _scale(facts: Facts, shifts: Array, notes: list[str]) -> float:
+    """The scale, from forces or from what the reference (n_elements,) leaves of the energies."""
+    n_components = int(facts.force_components.sum())
+    if n_components:
+        scale = float(np.sqrt(facts.force_squares.sum() / n_components))
+    elif facts.energies.n_frames:
+        scale = facts.energies.spread(facts.elements, shifts)
     else:
         notes.append("no frame has forces or an energy: the scale is 1")
         return 1.0
     # Energies that the reference explains leave rounding errors, which are no scale.
-    if scale <= (0.0 if forces else _NEGLIGIBLE):
+    if scale <= (0.0 if n_components else _NEGLIGIBLE):
         notes.append("forces or energies do not vary: the scale is 1")
         return 1.0
     return scale

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+import lazy
 import tiny
 from hermnet import runs
 from hermnet.checkpoint import load_potential, read_checkpoint
 from hermnet.config import Recipe, resolve
+from hermnet.datamodule import DATAMODULES
 from hermnet.errors import InputError
 from hermnet.plots import read_curves
 from hermnet.subnetwork import SUBNETS
@@ -213,6 +215,33 @@ def test_atoms_without_neighbors(data: Path, tmp_path: Path):
 def test_rare_relations_are_named(data: Path, tmp_path: Path):
     with pytest.warns(UserWarning, match=r"few training edges: C \(40\), O \(40\)$"):
         runs.fit(tiny.recipe(tmp_path, data, "trainer.max_epochs=1", QUICK))
+
+
+def test_frames_on_disk_are_read_once_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files = {"train": range(4), "val": range(4, 6), "test": range(6, 8)}
+    for split, seeds in files.items():
+        lazy.write(tmp_path / f"{split}.npz", seeds)
+    monkeypatch.setenv("HERMNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(DATAMODULES, "_classes", {"lazy": lazy.Lazy})
+    sections = tiny.recipe(tmp_path, tmp_path, QUICK).to_dict()
+    data = {split: str(tmp_path / f"{split}.npz") for split in files}
+    sections["data"] = {"name": "lazy", "max_edges_per_batch": 100, **data}
+    read: list[list[tuple[str, int]]] = []
+
+    def stop(*args: object) -> None:
+        read.append(list(lazy.READS))
+        raise InputError("that is all")
+
+    monkeypatch.setattr(runs, "_train", stop)
+    for _ in range(2):
+        lazy.READS.clear()
+        with pytest.raises(InputError, match="that is all"):
+            runs.fit(Recipe.from_dict(sections), overwrite=True)
+    once = [(split, index) for split, seeds in files.items() for index in range(len(seeds))]
+    assert sorted(read[0]) == sorted(once)
+    assert read[1] == []
 
 
 def test_energies_alone(data: Path, tmp_path: Path):

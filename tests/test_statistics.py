@@ -42,16 +42,19 @@ def test_noise_is_averaged_by_least_squares() -> None:
     found = Statistics.from_graphs(frames)
     assert found.reference == pytest.approx({1: ATOM[1] + 0.1, 8: ATOM[8] + 0.1})
     assert found.scale == pytest.approx(np.std([-0.4, 0.0, 0.4]))
+    assert found.forces_rms == {}
     assert found.notes == []
 
 
 def test_compositions_that_do_not_tell_elements_apart() -> None:
     found = Statistics.from_graphs([frame("H2O", forces=1.0), frame("H2O", forces=1.0)])
-    # Of all (h, o) with 2 h + o = energy the one of the smallest norm is energy (2, 1) / 5.
-    energy = 2 * ATOM[1] + ATOM[8]
-    assert found.reference == pytest.approx({1: energy * 2 / 5, 8: energy / 5})
-    assert len(found.notes) == 1
-    assert "do not determine the reference energies of H, O one by one (rank 1" in found.notes[0]
+    mean = (2 * ATOM[1] + ATOM[8]) / 3
+    assert found.reference == pytest.approx({1: mean, 8: mean})
+    assert found.notes == [
+        "the compositions do not determine the reference energies of H, O one by one (rank 1 of "
+        "2): they share the mean energy per atom, and energies of other compositions are not "
+        "comparable"
+    ]
 
 
 def test_only_the_elements_in_doubt_are_named() -> None:
@@ -89,6 +92,13 @@ def test_scale_is_the_root_mean_square_of_force_components() -> None:
     assert Statistics.from_graphs(frames).scale == pytest.approx(np.sqrt(np.mean(squares)))
 
 
+def test_forces_of_each_element() -> None:
+    carbonic = frame("CO2", forces=2.0)
+    turned = replace(carbonic, forces=carbonic.forces * (carbonic.atomic_numbers == 8)[:, None])
+    found = Statistics.from_graphs([frame("CO2", forces=1.0), turned, frame("H2")])
+    assert found.forces_rms == pytest.approx({6: np.sqrt(1 / 2), 8: np.sqrt(5 / 2)})
+
+
 def test_forces_of_zero_give_a_scale_of_one() -> None:
     found = Statistics.from_graphs([frame("H2", forces=0.0)])
     assert found.scale == 1.0
@@ -109,7 +119,7 @@ def test_frames_without_energy_do_not_count_for_the_reference() -> None:
     bare = replace(frame("CH4"), energy=None)
     found = Statistics.from_graphs([frame("H2"), bare])
     assert found.elements == (1, 6)
-    assert found.reference == pytest.approx({1: ATOM[1], 6: 0.0})
+    assert found.reference == pytest.approx({1: ATOM[1], 6: ATOM[1]})
     assert "reference energies of C one by one" in found.notes[0]
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from hermnet.data.fingerprint import digest
+
 Array = NDArray[Any]
 _STRUCTURE = ("numbers", "positions")  # arrays of every ASE structure, no values
 
@@ -63,6 +65,14 @@ class Frames(ABC):
     def sizes(self) -> list[int]:
         """Number of atoms of each frame; a subclass that knows them without reading says so."""
         return [len(self[index].numbers) for index in range(len(self))]
+
+    def fingerprint(self) -> str | None:
+        """A word that is another one whenever a frame is; None where nobody can say.
+
+        What was found out about frames is kept on disk under this word. Frames of files have a
+        `hermnet.data.fingerprint.FileStamp`, taken before the files were opened.
+        """
+        return None
 
 
 @final
@@ -115,3 +125,9 @@ class JoinedFrames(Frames):
     def sizes(self) -> list[int]:
         """See `Frames.sizes`."""
         return [size for part in self._parts for size in part.sizes()]
+
+    def fingerprint(self) -> str | None:
+        """See `Frames.fingerprint`."""
+        found = [part.fingerprint() for part in self._parts]
+        known = [word for word in found if word is not None]
+        return digest(*known) if len(known) == len(found) else None

@@ -6,6 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import final, overload
 
+import numpy as np
+
+from hermnet.data.fingerprint import digest
 from hermnet.data.frames import Frames
 from hermnet.data.labels import Labelling
 from hermnet.data.validity import check_linked, check_values, refuse
@@ -33,6 +36,10 @@ class GraphSequence(Sequence[AtomicGraph]):
     def at(self, index: int) -> AtomicGraph:
         """The graph with this index, from 0 up."""
 
+    def fingerprint(self) -> str | None:
+        """A word that is another one whenever a graph is; None where nobody can say."""
+        return None
+
     @overload
     def __getitem__(self, index: int) -> AtomicGraph: ...
     @overload
@@ -53,13 +60,18 @@ class GraphList(GraphSequence):
     Args:
         graphs: the graphs.
         weights: see `GraphSequence`.
+        fingerprint: see `GraphSequence.fingerprint`.
     """
 
     def __init__(
-        self, graphs: Iterable[AtomicGraph], weights: Sequence[float] | None = None
+        self,
+        graphs: Iterable[AtomicGraph],
+        weights: Sequence[float] | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         super().__init__(weights)
         self._graphs = list(graphs)
+        self._fingerprint = fingerprint
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -72,6 +84,10 @@ class GraphList(GraphSequence):
     def at(self, index: int) -> AtomicGraph:
         """See `GraphSequence.at`."""
         return self._graphs[index]
+
+    def fingerprint(self) -> str | None:
+        """See `GraphSequence.fingerprint`."""
+        return self._fingerprint
 
 
 @final
@@ -111,6 +127,10 @@ class FrameGraphs(GraphSequence):
         assert graph is not None, "frames to skip have been left out"
         return graph
 
+    def fingerprint(self) -> str | None:
+        """See `GraphSequence.fingerprint`."""
+        return _labelled_fingerprint(self._frames, self._labelling, self._indices)
+
 
 @final
 class LinkedGraphs(GraphSequence):
@@ -146,6 +166,10 @@ class LinkedGraphs(GraphSequence):
         refuse(check_linked(graph, name))
         return graph
 
+    def fingerprint(self) -> str | None:
+        """See `GraphSequence.fingerprint`."""
+        return linked_fingerprint(self._graphs, self._cutoff)
+
 
 def link(graph: AtomicGraph, cutoff: float, name: str) -> AtomicGraph:
     """The graph with its neighbor list; what is wrong with it is said with its name."""
@@ -153,6 +177,21 @@ def link(graph: AtomicGraph, cutoff: float, name: str) -> AtomicGraph:
         return with_neighbors(graph, cutoff)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def linked_fingerprint(graphs: GraphSequence, cutoff: float) -> str | None:
+    """The fingerprint of graphs with neighbor lists up to a cutoff in A."""
+    found = graphs.fingerprint()
+    return None if found is None else digest(found, "cutoff", repr(cutoff))
+
+
+def _labelled_fingerprint(
+    frames: Frames, labelling: Labelling, indices: Sequence[int]
+) -> str | None:
+    found = frames.fingerprint()
+    if found is None:
+        return None
+    return digest(found, repr(labelling), np.asarray(indices, dtype=np.int64).tobytes())
 
 
 def graphs_of(
@@ -175,7 +214,8 @@ def graphs_of(
         kept = [(index, graph) for index, graph in made if graph is not None]
         chosen = [index for index, _ in kept]
         if frames.in_memory:
-            return GraphList((graph for _, graph in kept), _of(weights, chosen))
+            name = _labelled_fingerprint(frames, labelling, chosen)
+            return GraphList((graph for _, graph in kept), _of(weights, chosen), name)
     return FrameGraphs(frames, labelling, chosen, _of(weights, chosen))
 
 

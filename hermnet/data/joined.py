@@ -10,6 +10,7 @@ from typing import final
 
 import torch
 
+from hermnet.data.fingerprint import digest
 from hermnet.data.graphs import GraphSequence
 from hermnet.graph import LABELS, AtomicGraph
 
@@ -45,6 +46,12 @@ class JoinedGraphs(GraphSequence):
     def in_memory(self) -> bool:
         """See `GraphSequence.in_memory`."""
         return all(part.in_memory for part in self._parts)
+
+    def fingerprint(self) -> str | None:
+        """See `GraphSequence.fingerprint`."""
+        found = [part.fingerprint() for part in self._parts]
+        known = [word for word in found if word is not None]
+        return digest(*known, *self._labels) if len(known) == len(found) else None
 
     def at(self, index: int) -> AtomicGraph:
         """See `GraphSequence.at`."""
