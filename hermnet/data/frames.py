@@ -115,3 +115,28 @@ class JoinedFrames(Frames):
     def sizes(self) -> list[int]:
         """See `Frames.sizes`."""
         return [size for part in self._parts for size in part.sizes()]
+
+
+@final
+class ChosenFrames(Frames):
+    """Some frames of a set, in an order of their own.
+
+    Args:
+        frames: the set.
+        indices: which of them; a range takes no memory.
+    """
+
+    def __init__(self, frames: Frames, indices: Sequence[int]) -> None:
+        self._frames = frames
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self._frames[self._indices[index]]
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Frames.in_memory`."""
+        return self._frames.in_memory
