@@ -102,7 +102,7 @@ class Labelling:
             return None if self.missing == "skip" else torch.full(shape, torch.nan).double()
         values = values * self.factors[label]
         if label == "stress":
-            volume = abs(float(np.linalg.det(graph.cell[0].numpy())))
+            volume = abs(float(np.linalg.det(graph.cell.numpy()[0])))
             values = self.stress.matrix(values, volume)
         if values.size != math.prod(shape):
             key = self.keys[label]

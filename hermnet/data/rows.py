@@ -121,17 +121,17 @@ def _given(label: Any) -> bool:
 
 
 def _arrays(content: Any) -> Any:
-    if isinstance(content, list):
-        return [_arrays(part) for part in content] if _nested(content) else content
-    if not isinstance(content, dict):
-        return content
-    if "__ndarray__" in content:
-        shape, dtype, numbers = content["__ndarray__"]
-        return np.array(numbers, dtype=dtype).reshape(shape)
-    if content.get("__ase_objtype__") == "cell":
-        return _arrays(content.get("array"))
-    return {key: _arrays(value) for key, value in content.items()}
-
-
-def _nested(content: list[Any]) -> bool:
-    return any(isinstance(part, list | dict) for part in content)
+    if isinstance(content, dict):
+        if "__ndarray__" in content:
+            shape, dtype, numbers = content["__ndarray__"]
+            return np.array(numbers, dtype).reshape(shape)
+        if content.get("__ase_objtype__") == "cell":
+            return _arrays(content.get("array"))
+        # Scalars are most of what there is, and a call for each would take a while.
+        return {
+            key: _arrays(value) if isinstance(value, dict | list) else value
+            for key, value in content.items()
+        }
+    if isinstance(content, list) and any(isinstance(part, dict | list) for part in content):
+        return [_arrays(part) for part in content]
+    return content
