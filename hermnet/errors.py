@@ -17,8 +17,9 @@ class InputError(ValueError):
 class InputErrors(InputError):
     """Several problems found at once, one line each."""
 
-    def __init__(self, messages: Iterable[str]) -> None:
-        self.messages = list(messages)
+    def __init__(self, messages: Iterable[str] | str) -> None:
+        # One text is what is left of them after the way from a worker process.
+        self.messages = [messages] if isinstance(messages, str) else list(messages)
         super().__init__("\n".join(self.messages))
 
 

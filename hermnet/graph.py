@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-_PER_ATOM_INDEX = ("centers", "neighbors")
 LABELS = ("energy", "forces", "stress")
 
 
@@ -83,19 +82,24 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
     """
     if not graphs:
         raise ValueError("collate needs at least one graph")
-    atom_offsets, system_offsets = [0], [0]
-    for graph in graphs[:-1]:
-        atom_offsets.append(atom_offsets[-1] + graph.n_atoms)
-        system_offsets.append(system_offsets[-1] + graph.n_systems)
+    n_atoms = torch.tensor([graph.n_atoms for graph in graphs])
+    n_edges = torch.tensor([graph.n_edges for graph in graphs])
+    n_systems = torch.tensor([graph.n_systems for graph in graphs])
+    offsets = {
+        "centers": (n_atoms, n_edges),
+        "neighbors": (n_atoms, n_edges),
+        "batch": (n_systems, n_atoms),
+    }
     joined: dict[str, Tensor | None] = {}
     for field in fields(AtomicGraph):
         parts = [getattr(graph, field.name) for graph in graphs]
         if field.name in LABELS and any(part is None for part in parts):
             joined[field.name] = None
             continue
-        if field.name in _PER_ATOM_INDEX:
-            parts = [part + offset for part, offset in zip(parts, atom_offsets, strict=True)]
-        elif field.name == "batch":
-            parts = [part + offset for part, offset in zip(parts, system_offsets, strict=True)]
-        joined[field.name] = torch.cat(parts)
+        values = torch.cat(parts)
+        if field.name in offsets:
+            counted, repeats = offsets[field.name]
+            shift = (counted.cumsum(0) - counted).repeat_interleave(repeats)
+            values += shift.to(values.device)
+        joined[field.name] = values
     return AtomicGraph(**joined)  # type: ignore[arg-type]

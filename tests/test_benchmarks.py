@@ -11,6 +11,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,3 +78,27 @@ def test_compiled(tmp_path: Path):
     assert losses["compiled"] == pytest.approx(losses["eager"], rel=1e-3)
     assert losses["eager"][-1] < losses["eager"][0]
     assert found["training step"]["eager/compiled"] > 0
+
+
+def test_data(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    line = 1.4 * np.arange(21)[:, None] * np.ones(3) / np.sqrt(3)
+    arrays = {
+        "nuclear_charges": np.array([6] * 9 + [1] * 8 + [8] * 4),
+        "coords": line + rng.normal(scale=0.02, size=(1000, 21, 3)),
+        "energies": rng.normal(size=1000),
+        "forces": rng.normal(size=(1000, 21, 3)),
+    }
+    for part in ("train", "test"):
+        np.savez(tmp_path / f"rmd17_aspirin_{part}_01.npz", **arrays)
+    output = tmp_path / "data.json"
+    few = ("--frames", "400", "--batch-size", "8", "--workers", "1", "--folder", str(tmp_path))
+    run("data.py", output, "--root", str(tmp_path), *few)
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["reading"]["frames"] == 45 * 8
+    assert found["reading"]["edges_per_frame"] == pytest.approx(21 * 6 - 12, abs=1)
+    assert found["reading"]["frames_per_second"] > 0
+    assert 0 < found["latency_us"]["median"] <= found["latency_us"]["p99"]
+    (worker,) = found["reading"]["memory_of_workers"]
+    assert 0 < worker["pss"] <= worker["rss"]
+    assert not list(tmp_path.rglob("*.aselmdb"))

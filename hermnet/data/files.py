@@ -82,10 +82,11 @@ class FileDataModule(GraphDataModule):
             if part and given is not None:
                 raise InputError(f"give {split} ('{given}') or n_{split} ({part:g}), not both")
         self.group_key = group_key
+        self.units = {**self.default_units, **(units or {})}
         self.labelling = Labelling.parse(
             self.default_labels if labels is None else labels,
             {**self.default_keys, **(keys or {})},
-            {**self.default_units, **(units or {})},
+            self.units,
             {**self.default_stress, **(stress or {})},
             missing,
         )

@@ -131,3 +131,33 @@ class JoinedFrames(Frames):
         found = [part.fingerprint() for part in self._parts]
         known = [word for word in found if word is not None]
         return digest(*known) if len(known) == len(found) else None
+
+
+@final
+class ChosenFrames(Frames):
+    """Some frames of a set, in an order of their own.
+
+    Args:
+        frames: the set.
+        indices: which of them; a range takes no memory.
+    """
+
+    def __init__(self, frames: Frames, indices: Sequence[int]) -> None:
+        self._frames = frames
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self._frames[self._indices[index]]
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Frames.in_memory`."""
+        return self._frames.in_memory
+
+    def fingerprint(self) -> str | None:
+        """See `Frames.fingerprint`."""
+        inner = self._frames.fingerprint()
+        return None if inner is None else digest(inner, np.asarray(self._indices).tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -70,7 +71,7 @@ class Labelling:
         _check("missing", missing, get_args(Missing))
         return cls(
             keys={name: (keys or {}).get(name, name) for name in labels},
-            factors=_factors(dict(units or {}), convention.kind),
+            factors=unit_factors(units or {}, convention.kind),
             stress=convention,
             missing=missing,  # type: ignore[arg-type]
         )
@@ -101,9 +102,9 @@ class Labelling:
             return None if self.missing == "skip" else torch.full(shape, torch.nan).double()
         values = values * self.factors[label]
         if label == "stress":
-            volume = abs(float(np.linalg.det(graph.cell[0].numpy())))
+            volume = abs(float(np.linalg.det(graph.cell.numpy()[0])))
             values = self.stress.matrix(values, volume)
-        if values.size != np.prod(shape):
+        if values.size != math.prod(shape):
             key = self.keys[label]
             raise InputError(f"{label} '{key}' has shape {values.shape}, not {shape}")
         return torch.from_numpy(np.array(values.reshape(shape)))
@@ -131,7 +132,18 @@ def _check(option: str, name: str, allowed: Sequence[str]) -> None:
         raise InputError(f"{option}: unknown '{name}'; {nearest(name, allowed)}")
 
 
-def _factors(units: dict[str, str], kind: str) -> dict[str, float]:
+def unit_factors(given: Mapping[str, str], kind: str = "stress") -> dict[str, float]:
+    """What turns lengths, energies, forces and stresses into the model's units.
+
+    Args:
+        given: units of some of ``length``, ``energy``, ``forces`` and ``stress``; the units of
+            forces follow from those of energy and length if only these are given.
+        kind: ``virial`` if what is called stress is one.
+
+    Raises:
+        InputError: for an unknown quantity or unit.
+    """
+    units = dict(given)
     allowed = ("length", "energy", "forces", "stress")
     for name in units:
         _check("units", name, allowed)

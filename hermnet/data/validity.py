@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 
-import torch
+import numpy as np
 
 from hermnet.elements import symbol
 from hermnet.errors import InputErrors
@@ -25,13 +26,13 @@ def check_values(graph: AtomicGraph, name: str, masked: bool = False) -> list[st
     """
     problems = [] if graph.n_atoms else [f"{name} has no atoms"]
     for key in ("positions", "cell", *LABELS):
-        values = getattr(graph, key)
-        if values is None or bool(torch.isfinite(values).all()):
+        tensor = getattr(graph, key)
+        if tensor is None or np.isfinite(values := tensor.numpy()).all():
             continue
-        if not (masked and key in LABELS and bool(torch.isnan(values).all())):
+        if not (masked and key in LABELS and np.isnan(values).all()):
             problems.append(f"{name}: {key} with NaN or infinity")
-    has_stress = graph.stress is not None and bool(torch.isfinite(graph.stress).any())
-    if has_stress and float(torch.linalg.det(graph.cell[0])) == 0:
+    has_stress = graph.stress is not None and np.isfinite(graph.stress.numpy()).any()
+    if has_stress and np.linalg.det(graph.cell[0].numpy()) == 0:
         problems.append(f"{name}: a stress, but no cell with a volume")
     return problems
 
@@ -40,14 +41,20 @@ def check_linked(graph: AtomicGraph, name: str) -> list[str]:
     """A line if two atoms of a structure with edges are at one place."""
     if graph.n_edges == 0:
         return []
-    ends = graph.positions.index_select(0, graph.neighbors) + graph.shifts @ graph.cell[0]
-    vectors = ends - graph.positions.index_select(0, graph.centers)  # (n_edges, 3)
-    distance, edge = vectors.norm(dim=1).min(dim=0)
+    # NumPy, since a call of torch costs as much as the work on a small structure.
+    positions = graph.positions.numpy()
+    ends = positions.take(graph.neighbors.numpy(), axis=0)
+    if graph.pbc.numpy().any():
+        ends += graph.shifts.numpy() @ graph.cell[0].numpy()
+    vectors = ends - positions.take(graph.centers.numpy(), axis=0)  # (n_edges, 3)
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    edge = int(squares.argmin())
+    distance = math.sqrt(squares[edge])
     if distance >= CLOSEST:
         return []
     pair = [int(graph.centers[edge]), int(graph.neighbors[edge])]
     names = " and ".join(f"{i} ({symbol(int(graph.atomic_numbers[i]))})" for i in pair)
-    return [f"{name}: atoms {names} are {float(distance):.1g} A apart"]
+    return [f"{name}: atoms {names} are {distance:.1g} A apart"]
 
 
 def warn_of_loners(graphs: Iterable[AtomicGraph], cutoff: float) -> None:
