@@ -70,7 +70,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     for token in unknown:
         if token.startswith("-"):
             option = token.partition("=")[0]
-            known = [o for a in commands[arguments.command]._actions for o in a.option_strings]
+            actions = commands[arguments.parser]._actions
+            known = [o for action in actions for o in action.option_strings]
             raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
     arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
     if arguments.command == "list":
@@ -113,6 +114,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     commands.choices["predict"].add_argument(
         "--output", metavar="PATH", help="file to write, by default in the run folder"
     )
+    actions = _add_data(commands)
     listing = commands.add_parser(
         "list",
         help="what a recipe can name",
@@ -120,8 +122,27 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
         allow_abbrev=False,
     )
     listing.add_argument("kind", choices=("subnets", "relations", "datamodules", "configs"))
-    listing.set_defaults(run=_list)
-    return parser, dict(commands.choices)
+    listing.set_defaults(run=_list, parser="list")
+    parsers: dict[str, argparse.ArgumentParser] = {
+        **commands.choices,
+        **{f"data {k}": v for k, v in actions.choices.items()},
+    }
+    return parser, parsers
+
+
+def _add_data(
+    commands: argparse._SubParsersAction[_Parser],
+) -> argparse._SubParsersAction[_Parser]:
+    data = commands.add_parser("data", help="convert the data of a recipe", allow_abbrev=False)
+    actions = data.add_subparsers(dest="action", required=True, metavar="action")
+    convert = _add(actions, "data convert", "write a database for data of any size", _convert)
+    convert.add_argument("--output", metavar="FOLDER", required=True, help="folder to write")
+    convert.add_argument(
+        "--split", action="append", default=[], help="one of the splits; by default all"
+    )
+    convert.add_argument("--workers", type=int, default=1, help="processes (1)")
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    return actions
 
 
 def _add(
@@ -131,7 +152,7 @@ def _add(
     run: Callable[[argparse.Namespace], None],
 ) -> _Parser:
     command = commands.add_parser(
-        name,
+        name.split()[-1],
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
         usage=_USAGE.format(command=name),
@@ -144,7 +165,7 @@ def _add(
     command.add_argument(
         "--print-config", action="store_true", help="print the resolved recipe and stop"
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, parser=name)
     return command
 
 
@@ -202,6 +223,20 @@ def _predict(arguments: argparse.Namespace) -> None:
         from hermnet import runs
 
         runs.predict(recipe, checkpoint=arguments.checkpoint, output=arguments.output)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import datasets
+
+        datasets.convert_data(
+            recipe,
+            arguments.output,
+            splits=arguments.split,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+        )
 
 
 def _list(arguments: argparse.Namespace) -> None:

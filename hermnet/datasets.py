@@ -1,6 +1,9 @@
-"""The data of a recipe."""
+"""The data of a recipe: load them, write them as a database."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from hermnet.config import Recipe
 from hermnet.datamodule import DATAMODULES, GraphDataModule
@@ -16,10 +19,53 @@ def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> Gra
     Raises:
         InputError: if the data cannot be used.
     """
-    options = {key: value for key, value in recipe.data.items() if key != "name"}
-    data = DATAMODULES.get(recipe.data["name"])(**options)
+    data = _make(recipe)
     if splits is not None:
         data.use_split_indices(splits)
     data.set_cutoff(recipe.model.cutoff)
     data.setup()
     return data
+
+
+def convert_data(
+    recipe: Recipe,
+    output: str,
+    splits: Sequence[str] = (),
+    workers: int = 1,
+    overwrite: bool = False,
+) -> Path:
+    """Write the data of a recipe as ``.aselmdb`` databases, a folder for each split.
+
+    Args:
+        recipe: whose ``data`` section is converted.
+        output: folder to write.
+        splits: which splits; none for all.
+        workers: processes that convert side by side.
+        overwrite: whether to replace what is there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: for an unknown split, a folder that is there already, or data that cannot be
+            used.
+    """
+    from hermnet.data.conversion import convert
+
+    path = Path(output)
+    counts = convert(
+        _make(recipe),
+        path,
+        splits or None,
+        n_workers=workers,
+        overwrite=overwrite,
+        progress=True,
+    )
+    listed = ", ".join(f"{split} ({count} frames)" for split, count in counts.items())
+    print(f"written: {path} with {listed}", flush=True)
+    return path
+
+
+def _make(recipe: Recipe) -> GraphDataModule:
+    options = {key: value for key, value in recipe.data.items() if key != "name"}
+    return DATAMODULES.get(recipe.data["name"])(**options)

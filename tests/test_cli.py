@@ -198,3 +198,52 @@ def test_list_of_configs(capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert {"quickstart", "rmd17_ethanol"} <= {line.split()[0] for line in lines}
     assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.fixture
+def data_calls(
+    monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, dict[str, Any]]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The same for `hermnet.datasets`."""
+    datasets = ModuleType("hermnet.datasets")
+    for name in ("convert_data",):
+
+        def record(recipe: object, *given: object, name: str = name, **options: object) -> None:
+            calls.append((name, {"given": given, **options}))
+
+        datasets.__dict__[name] = record
+    monkeypatch.setitem(sys.modules, "hermnet.datasets", datasets)
+    monkeypatch.setattr("hermnet.datasets", datasets, raising=False)
+    return calls
+
+
+def test_data_commands(data_calls: list[Any]):
+    assert (
+        main(["data", "convert", "--config", "mlearn", "--output", "db", "--split", "train"]) == 0
+    )
+    assert data_calls == [
+        (
+            "convert_data",
+            {"given": ("db",), "splits": ["train"], "workers": 1, "overwrite": False},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["data"], "the following arguments are required: action"),
+        (["data", "chek"], "invalid choice: 'chek'"),
+        (["data", "convert", "--output", "x"], "--config is missing"),
+        (
+            ["data", "convert", "--output", "y", "--confg", "x"],
+            "unknown option '--confg'; did you mean '--config'",
+        ),
+        (["data", "convert", "--config", "x"], "required: --output; see hermnet data convert"),
+    ],
+)
+def test_data_commands_given_wrongly(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err
