@@ -8,7 +8,7 @@ quickstart: $(READY)
 	$(BIN)/hermnet fit --config quickstart
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadscope
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -22,6 +22,7 @@ from test_layering import ROWS
 import hermnet
 from hermnet import cli
 from hermnet.config import resolve
+from hermnet.datamodule import DATAMODULES
 from hermnet.subnetwork import SUBNETS
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +136,15 @@ def test_the_commands_on_own_data_run(folder: Path):
     left = TEXT[TEXT.index("## What a run leaves behind") :].split("##")[1]
     for name in re.findall(r"`([\w/]+\.(?:yaml|ckpt|json|png|csv))`", left):
         assert list(run.rglob(name)), f"{name} is not in the run folder"
+
+
+def test_data_are_converted_for_training(folder: Path):
+    (argv,) = [argv for argv in COMMANDS if argv[:2] == ["data", "convert"]]
+    small = ["data.n_train=20", "data.n_val=5", "data.n_test=10"]
+    assert cli.main([*argv, *small]) == 0
+    data = DATAMODULES.get("ase_db")(train="ethanol/train", test="ethanol/test")
+    data.set_cutoff(5.0)
+    assert {split: len(data.graphs(split)) for split in data.splits()} == {"train": 20, "test": 10}
 
 
 def test_the_make_targets_call_what_the_readme_says():
