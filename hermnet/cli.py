@@ -92,7 +92,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     parser.add_argument("--version", action=_Version, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    fit = _add(commands, "fit", "train a potential and write its run folder", _fit)
+    fit = _add(commands, "fit", "train a model and write its run folder", _fit)
     fit.add_argument(
         "--resume",
         nargs="?",
@@ -104,7 +104,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     for name, text, run in (
         ("validate", "errors on the validation set", _validate),
         ("test", "errors on the test set", _test),
-        ("predict", "write energies, forces and stress as extended xyz", _predict),
+        ("predict", "write predictions as extended xyz", _predict),
     ):
         command = _add(commands, name, text, run)
         command.add_argument(
@@ -119,7 +119,9 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
         description="What a recipe can name.",
         allow_abbrev=False,
     )
-    listing.add_argument("kind", choices=("subnets", "relations", "datamodules", "configs"))
+    listing.add_argument(
+        "kind", choices=("subnets", "relations", "readouts", "datamodules", "configs")
+    )
     listing.set_defaults(run=_list)
     return parser, dict(commands.choices)
 

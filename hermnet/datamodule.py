@@ -60,6 +60,11 @@ class GraphDataModule(LightningDataModule, ABC):
     A subclass implements `read` and adds its options as keyword arguments: its signature is the
     recipe's ``data`` section, the Args of its docstring the prose.
 
+    Attributes:
+        scalar_names: names of the columns of the graphs' `scalars`; a value may be NaN where a
+            frame lacks it.
+        scalar_units: their units, one for each name, empty for a pure number.
+
     Args:
         batch_size: structures per training step.
         eval_batch_size: structures per step of validation, test and prediction.
@@ -67,6 +72,9 @@ class GraphDataModule(LightningDataModule, ABC):
             are in memory.
         seed: of the order of the training frames and of random splits.
     """
+
+    scalar_names: tuple[str, ...] = ()
+    scalar_units: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -118,6 +126,7 @@ class GraphDataModule(LightningDataModule, ABC):
             if "train" not in frames:
                 raise InputError("the training set is empty")
             _check_finite(frames)
+            _check_properties(frames, len(self.scalar_names))
             self._frames = frames
         if self._cutoff not in self._linked:
             linked = _link(self._frames, self._cutoff)
@@ -209,6 +218,23 @@ def _check_finite(frames: dict[str, list[AtomicGraph]]) -> None:
                     problems.append(f"{split} frame {index}: {name} with NaN or infinity")
             if graph.stress is not None and float(torch.linalg.det(graph.cell[0])) == 0:
                 problems.append(f"{split} frame {index}: a stress, but no cell with a volume")
+    _refuse(problems)
+
+
+def _check_properties(frames: dict[str, list[AtomicGraph]], n_scalars: int) -> None:
+    """NaN is a label that a frame lacks; infinity is a mistake."""
+    problems = []
+    for split, graphs in frames.items():
+        for index, graph in enumerate(graphs):
+            for name, n_columns in (("scalars", n_scalars), ("dipole", 3)):
+                values = getattr(graph, name)
+                if values is None:
+                    continue
+                if tuple(values.shape) != (1, n_columns):
+                    shape = f"{tuple(values.shape)} instead of {(1, n_columns)}"
+                    problems.append(f"{split} frame {index}: {name} have the shape {shape}")
+                elif bool(torch.isinf(values).any()):
+                    problems.append(f"{split} frame {index}: {name} with infinity")
     _refuse(problems)
 
 

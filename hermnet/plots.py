@@ -39,20 +39,25 @@ def read_curves(logs: Sequence[Path]) -> dict[str, Array]:
     return {name: np.array(sorted(points.items())) for name, points in curves.items()}
 
 
-def learning_curve(logs: Sequence[Path], path: Path) -> None:
+ENERGY_CURVES = {
+    "val_forces_mae": "forces, meV/A",
+    "val_energy_per_atom_mae": "energy, meV/atom",
+    "val_stress_mae": "stress, meV/A$^3$",
+}
+
+
+def learning_curve(
+    logs: Sequence[Path], path: Path, errors: Mapping[str, str] = ENERGY_CURVES
+) -> None:
     """Draw training loss and validation errors against the epoch, on logarithmic axes.
 
     Args:
         logs: Lightning's ``metrics.csv`` files.
         path: PNG to write.
+        errors: which validation errors to draw, by column, with their names and units.
     """
     curves = read_curves(logs)
     loss = {name: points for name, points in curves.items() if name == "train_loss"}
-    errors = {
-        "val_forces_mae": "forces, meV/A",
-        "val_energy_per_atom_mae": "energy, meV/atom",
-        "val_stress_mae": "stress, meV/A$^3$",
-    }
     figure, (left, right) = _figure(2)
     for points in loss.values():
         left.plot(points[:, 0] + 1, points[:, 1], color=_COLOURS["train"])
