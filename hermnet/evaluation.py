@@ -23,6 +23,7 @@ from hermnet.property_objective import PropertyErrors
 
 Array = NDArray[np.float64]
 _MILLI = 1000.0
+_IN_A_ROW = 3  # targets in a table
 
 
 @dataclass
@@ -132,12 +133,25 @@ def columns(results: Mapping[str, SplitResult]) -> dict[str, tuple[str, str]]:
 
 
 def error_table(results: Mapping[str, SplitResult]) -> Any:
-    """A rich table: one row for each split, MAE and RMSE of each target with its unit."""
+    """Rich tables: one row for each split, MAE and RMSE of each target with its unit.
+
+    There are as many tables as it takes for each to fit into a terminal.
+    """
+    from rich.console import Group
+
+    shown = list(columns(results).items())
+    parts = [dict(shown[k : k + _IN_A_ROW]) for k in range(0, len(shown), _IN_A_ROW)] or [{}]
+    title = "errors of the best checkpoint"
+    return Group(*(_table(results, part, title) for part in parts))
+
+
+def _table(
+    results: Mapping[str, SplitResult], shown: Mapping[str, tuple[str, str]], title: str
+) -> Any:
     from rich.table import Table
 
-    table = Table(title="errors of the best checkpoint")
+    table = Table(title=title)
     table.add_column("split")
-    shown = columns(results)
     for target, (_, unit) in shown.items():
         for kind in ("MAE", "RMSE"):
             table.add_column(f"{target} {kind}\n{unit}", justify="right")

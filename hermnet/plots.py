@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _DPI = 150
+_IN_A_ROW = 4  # panels
 _COLOURS = {"train": "#8da0cb", "val": "#fc8d62", "test": "#1b6a4b"}
 
 
-def _figure(columns: int) -> tuple[Any, Any]:
+def _figure(n_panels: int) -> tuple[Any, Any]:
+    """A figure and its panels, (n_panels,), in as many rows as it takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: its import takes a second
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * columns, 4.4), layout="constrained")
+    columns = min(n_panels, _IN_A_ROW)
+    rows = -(-n_panels // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in panels[n_panels:]:
+        spare.set_axis_off()
+    return figure, panels[:n_panels]
 
 
 def read_curves(logs: Sequence[Path]) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,6 +20,7 @@ from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
+from hermnet.model_options import ModelOptions
 from hermnet.models import make_model
 from hermnet.network import Network
 from hermnet.plots import learning_curve
@@ -162,8 +163,10 @@ def _warn_of_rare_relations(model: Network, data: GraphDataModule) -> None:
 def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
-    model, training = theirs.get("model", {}), theirs.get("training", {})
-    changed = [f"model.{key}" for key in ours["model"] if model.get(key) != ours["model"][key]]
+    # an option that is younger than the checkpoint had its default
+    model = {**asdict(ModelOptions()), **theirs.get("model", {})}
+    training = theirs.get("training", {})
+    changed = [f"model.{key}" for key in ours["model"] if model[key] != ours["model"][key]]
     optimizer = training.get("optimizer", {}).get("class_path")
     if optimizer != ours["training"]["optimizer"]["class_path"]:  # its state would mean nothing
         changed.append("training.optimizer.class_path")
