@@ -18,7 +18,10 @@ import torch
 from torch import Tensor
 
 from hermnet.errors import InputError
-from hermnet.potential import ModelOptions, Potential
+from hermnet.model_options import ModelOptions
+from hermnet.models import make_model
+from hermnet.network import Network
+from hermnet.potential import Potential
 
 FORMAT = 1
 _KEY = "hermnet"
@@ -26,11 +29,11 @@ _PREFIX = "potential."  # of the names in the state of a `PotentialTask`
 _PACKAGES = ("hermnet", "torch", "pytorch-lightning", "e3nn", "numpy", "ase", "vesin")
 
 
-def describe(potential: Potential, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def describe(potential: Network, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says about itself, beside Lightning's own entries.
 
     Args:
-        potential: the potential whose weights the checkpoint holds.
+        potential: the model whose weights the checkpoint holds.
         recipe: the resolved recipe as plain types.
     """
     return {
@@ -39,6 +42,7 @@ def describe(potential: Potential, recipe: Mapping[str, Any]) -> dict[str, Any]:
             "recipe": dict(recipe),
             "elements": list(potential.elements),
             "mean_neighbors": potential.mean_neighbors,
+            "units": potential.units,
             "versions": {name: version(name) for name in _PACKAGES},
         }
     }
@@ -57,9 +61,10 @@ class Checkpoint:
     Attributes:
         path: where it lies.
         recipe: the resolved recipe as plain types.
-        elements: the potential's atomic numbers, in its order.
-        mean_neighbors: the average number of neighbors that the potential was made with.
-        weights: the potential's state.
+        elements: the model's atomic numbers, in its order.
+        mean_neighbors: the average number of neighbors that the model was made with.
+        units: the unit of each target of a model of properties.
+        weights: the model's state.
         epoch: number of the last epoch that it saw, from 0.
     """
 
@@ -67,6 +72,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     elements: tuple[int, ...]
     mean_neighbors: float
+    units: dict[str, str]
     weights: dict[str, Tensor]
     epoch: int
 
@@ -96,6 +102,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             recipe=dict(about["recipe"]),
             elements=tuple(int(z) for z in about["elements"]),
             mean_neighbors=float(about["mean_neighbors"]),
+            units={str(name): str(unit) for name, unit in about.get("units", {}).items()},
             weights={
                 name.removeprefix(_PREFIX): value
                 for name, value in content["state_dict"].items()
@@ -140,6 +147,28 @@ def load_potential(
         dtype: ``float32`` or ``float64``; by default as trained.
 
     Raises:
+        InputError: for a file that is no usable checkpoint, or one of a model of properties.
+    """
+    model = load_model(path, device, dtype)
+    if not isinstance(model, Potential):
+        raise InputError(
+            f"{path} holds a model of {', '.join(model.units)} (readout "
+            f"{model.options.readout_name}), which has no energy; read it with hermnet.load_model"
+        )
+    return model
+
+
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu", dtype: str | None = None
+) -> Network:
+    """The trained model of a checkpoint, a `Potential` or a `PropertyModel`, ready to predict.
+
+    Args:
+        path: a checkpoint of a run, such as ``checkpoints/best.ckpt``.
+        device: where to put it.
+        dtype: ``float32`` or ``float64``; by default as trained.
+
+    Raises:
         InputError: for a file that is no usable checkpoint.
     """
     stored = read_checkpoint(path)
@@ -152,12 +181,12 @@ def load_potential(
     options = ModelOptions(**section)
     if dtype is not None:
         options = replace(options, dtype=dtype)
-    potential = Potential(options, stored.elements, stored.mean_neighbors)
+    model = make_model(options, stored.elements, stored.mean_neighbors, stored.units)
     try:
-        potential.load_state_dict(stored.weights)
+        model.load_state_dict(stored.weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise InputError(
             f"{path}: the weights do not fit the recipe in it: {first[0].strip()}"
         ) from error
-    return potential.to(device).eval()
+    return model.to(device).eval()

@@ -12,8 +12,9 @@ from torch.testing import assert_close
 
 from hermnet.elements import symbol
 from hermnet.graph import AtomicGraph, collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms, with_neighbors
-from hermnet.potential import ModelOptions, Potential, Prediction
+from hermnet.potential import Potential, Prediction
 from hermnet.relational import BasisStack, IndependentStack
 from hermnet.relations import Scheme
 

@@ -93,7 +93,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     parser.add_argument("--version", action=_Version, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    fit = _add(commands, "fit", "train a potential and write its run folder", _fit)
+    fit = _add(commands, "fit", "train a model and write its run folder", _fit)
     fit.add_argument(
         "--resume",
         nargs="?",
@@ -105,7 +105,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     for name, text, run in (
         ("validate", "errors on the validation set", _validate),
         ("test", "errors on the test set", _test),
-        ("predict", "write energies, forces and stress as extended xyz", _predict),
+        ("predict", "write predictions as extended xyz", _predict),
     ):
         command = _add(commands, name, text, run)
         command.add_argument(
@@ -115,19 +115,25 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
         "--output", metavar="PATH", help="file to write, by default in the run folder"
     )
     actions = _add_data(commands)
+    _add_list(commands)
+    parsers: dict[str, argparse.ArgumentParser] = {
+        **commands.choices,
+        **{f"data {k}": v for k, v in actions.choices.items()},
+    }
+    return parser, parsers
+
+
+def _add_list(commands: argparse._SubParsersAction[_Parser]) -> None:
     listing = commands.add_parser(
         "list",
         help="what a recipe can name",
         description="What a recipe can name.",
         allow_abbrev=False,
     )
-    listing.add_argument("kind", choices=("subnets", "relations", "datamodules", "configs"))
+    listing.add_argument(
+        "kind", choices=("subnets", "relations", "readouts", "datamodules", "configs")
+    )
     listing.set_defaults(run=_list, parser="list")
-    parsers: dict[str, argparse.ArgumentParser] = {
-        **commands.choices,
-        **{f"data {k}": v for k, v in actions.choices.items()},
-    }
-    return parser, parsers
 
 
 def _add_data(

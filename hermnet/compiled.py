@@ -26,7 +26,8 @@ from torch.fx.experimental.symbolic_shapes import (
 from torch.utils import _pytree as pytree
 
 from hermnet.grouped import tracing
-from hermnet.potential import Indices, Potential, evaluate_eagerly
+from hermnet.network import Indices
+from hermnet.potential import Potential, evaluate_eagerly
 
 
 class _Energy(nn.Module):

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from hermnet import sections
 from hermnet.errors import InputErrors, nearest
-from hermnet.potential import ModelOptions
+from hermnet.model_options import ModelOptions
 from hermnet.recipe_source import read
 from hermnet.task import TrainingOptions
 
@@ -89,6 +89,8 @@ def resolve(source: str, overrides: Iterable[str] = ()) -> Recipe:
     model = sections.check_model(given["model"], errors)
     training = sections.check_training(given["training"], errors)
     trainer = sections.check_trainer(given["trainer"], errors)
+    if model is not None and training is not None and not errors:
+        sections.check_together(model, training, errors)
     if errors or model is None or training is None:
         raise InputErrors(errors)
     return Recipe(str(tree["name"]), data, model, training, trainer)

@@ -21,7 +21,14 @@ from hermnet.data.graphs import (
     linked_fingerprint,
 )
 from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
-from hermnet.data.validity import CLOSEST, check_linked, check_values, refuse, warn_of_loners
+from hermnet.data.validity import (
+    CLOSEST,
+    check_linked,
+    check_properties,
+    check_values,
+    refuse,
+    warn_of_loners,
+)
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
 from hermnet.registry import Registry
@@ -35,6 +42,11 @@ class GraphDataModule(LightningDataModule, ABC):
     A subclass implements `read` and adds its options as keyword arguments: its signature is the
     recipe's ``data`` section, the Args of its docstring the prose.
 
+    Attributes:
+        scalar_names: names of the columns of the graphs' `scalars`; a value may be NaN where a
+            frame lacks it.
+        scalar_units: their units, one for each name, empty for a pure number.
+
     Args:
         batch_size: structures per training step.
         eval_batch_size: structures per step of validation, test and prediction.
@@ -44,6 +56,9 @@ class GraphDataModule(LightningDataModule, ABC):
             that are in memory.
         seed: of the order of the training frames and of random splits.
     """
+
+    scalar_names: tuple[str, ...] = ()
+    scalar_units: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -126,15 +141,15 @@ class GraphDataModule(LightningDataModule, ABC):
             raise InputError("the training set is empty")
         first = [split for split in ("train", "val") if split in frames]
         frames = {split: frames[split] for split in dict.fromkeys((*first, *frames))}
-        refuse(
-            [
-                problem
-                for split, graphs in frames.items()
-                if graphs.in_memory
-                for index, graph in enumerate(graphs)
-                for problem in check_values(graph, f"{split} frame {index}", self.masks_labels)
-            ]
-        )
+        named = [
+            (graph, f"{split} frame {index}")
+            for split, graphs in frames.items()
+            if graphs.in_memory
+            for index, graph in enumerate(graphs)
+        ]
+        n_scalars = len(self.scalar_names)
+        refuse([p for g, name in named for p in check_values(g, name, self.masks_labels)])
+        refuse([p for g, name in named for p in check_properties(g, name, n_scalars)])
         return frames
 
     def _link(self, split: str, graphs: GraphSequence) -> GraphSequence:

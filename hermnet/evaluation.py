@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,29 +13,36 @@ import torch
 from numpy.typing import NDArray
 
 from hermnet.graph import AtomicGraph
+from hermnet.labels import Labels
 from hermnet.metrics import ErrorSums
 from hermnet.plots import parity
 from hermnet.potential import Potential, Prediction
-from hermnet.prediction import predict_batches
+from hermnet.prediction import predict_batches, predict_properties
+from hermnet.property_model import PropertyModel
+from hermnet.property_objective import PropertyErrors
 
 Array = NDArray[np.float64]
 _MILLI = 1000.0
+_IN_A_ROW = 3  # targets in a table
 
 
 @dataclass
 class SplitResult:
-    """How a potential does on one split.
+    """How a model does on one split.
 
     Attributes:
-        errors: ``<target>_mae`` and ``<target>_rmse`` in meV, meV/atom, meV/A, meV/A^3.
+        errors: ``<target>_mae`` and ``<target>_rmse`` in meV, meV/atom, meV/A, meV/A^3, or in the
+            units of properties.
         pairs: for each target, labels and predictions, (n,) each, in meV/atom, eV/A, eV/A^3; the
             energies relative to the mean label.
         periodic: whether a structure has periodic directions.
+        units: the unit of each property; empty for energies, forces and stress.
     """
 
     errors: dict[str, float]
     pairs: dict[str, tuple[Array, Array]]
     periodic: bool
+    units: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,6 +85,28 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
     return SplitResult(errors, joined, periodic)
 
 
+def evaluate_properties(
+    model: PropertyModel, graphs: Iterable[AtomicGraph], labels: Labels
+) -> SplitResult:
+    """Predict the properties of every frame once and compare.
+
+    Args:
+        model: the model.
+        graphs: batches with labels.
+        labels: reads the labels off a graph.
+    """
+    sums, pairs, periodic = PropertyErrors(model, labels), _Pairs(), False
+    for graph, prediction in predict_properties(model, graphs):
+        sums.update(prediction, graph)
+        known = model.columns(labels(graph))
+        for name, values in model.columns(prediction.values).items():
+            there = torch.isfinite(known[name])
+            if bool(there.any()):
+                pairs.add(name, known[name][there], values[there])
+        periodic = periodic or bool(graph.pbc.any())
+    return SplitResult(sums.reduce(lambda t: t), pairs.joined(), periodic, model.units)
+
+
 def _add_pairs(pairs: _Pairs, graph: AtomicGraph, prediction: Prediction) -> None:
     n_atoms = graph.atoms_per_system()
     if graph.energy is not None:
@@ -90,6 +120,9 @@ def columns(results: Mapping[str, SplitResult]) -> dict[str, tuple[str, str]]:
 
     Energies are per molecule for molecules and per atom for periodic structures.
     """
+    units = {target: unit for result in results.values() for target, unit in result.units.items()}
+    if units:
+        return {target: (target, unit) for target, unit in units.items()}
     periodic = any(result.periodic for result in results.values())
     shown = {
         "energy": ("energy_per_atom", "meV/atom") if periodic else ("energy", "meV"),
@@ -101,12 +134,25 @@ def columns(results: Mapping[str, SplitResult]) -> dict[str, tuple[str, str]]:
 
 
 def error_table(results: Mapping[str, SplitResult]) -> Any:
-    """A rich table: one row for each split, MAE and RMSE of each target with its unit."""
+    """Rich tables: one row for each split, MAE and RMSE of each target with its unit.
+
+    There are as many tables as it takes for each to fit into a terminal.
+    """
+    from rich.console import Group
+
+    shown = list(columns(results).items())
+    parts = [dict(shown[k : k + _IN_A_ROW]) for k in range(0, len(shown), _IN_A_ROW)] or [{}]
+    title = "errors of the best checkpoint"
+    return Group(*(_table(results, part, title) for part in parts))
+
+
+def _table(
+    results: Mapping[str, SplitResult], shown: Mapping[str, tuple[str, str]], title: str
+) -> Any:
     from rich.table import Table
 
-    table = Table(title="errors of the best checkpoint")
+    table = Table(title=title)
     table.add_column("split")
-    shown = columns(results)
     for target, (_, unit) in shown.items():
         for kind in ("MAE", "RMSE"):
             table.add_column(f"{target} {kind}\n{unit}", justify="right")
@@ -115,9 +161,20 @@ def error_table(results: Mapping[str, SplitResult]) -> Any:
         for key, _ in shown.values():
             for kind in ("mae", "rmse"):
                 value = result.errors.get(f"{key}_{kind}")
-                cells.append("-" if value is None else f"{value:.2f}")
+                cells.append("-" if value is None else _number(value, bool(result.units)))
         table.add_row(*cells)
     return table
+
+
+def _number(value: float, is_property: bool) -> str:
+    """Two decimals for energies in meV; properties may be of any size."""
+    return f"{value:.4g}" if is_property else f"{value:.2f}"
+
+
+def _axis(target: str, unit: str) -> str:
+    """Such as ``alpha, a0$^3$``; a pure number has no unit."""
+    raised = re.sub(r"\^(\d)", r"$^\1$", unit)
+    return f"{target}, {raised}" if unit else target
 
 
 def draw_parity(results: Mapping[str, SplitResult], path: Path) -> None:
@@ -129,6 +186,7 @@ def draw_parity(results: Mapping[str, SplitResult], path: Path) -> None:
     }
     pairs: dict[str, dict[str, tuple[Array, Array]]] = {}
     for split, result in results.items():
+        units |= {name: _axis(name, unit) for name, unit in result.units.items()}
         for target, pair in result.pairs.items():
             pairs.setdefault(target, {})[split] = pair
     if pairs:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 LABELS = ("energy", "forces", "stress")
+_PROPERTIES = ("scalars", "dipole")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class AtomicGraph:
     energy: Tensor | None = None  # (n_systems,) float64, eV
     forces: Tensor | None = None  # (n_atoms, 3) float64, eV/A
     stress: Tensor | None = None  # (n_systems, 3, 3) float64, eV/A^3, positive under tension
+    scalars: Tensor | None = None  # (n_systems, n_scalars) float64; the data say names and units
+    dipole: Tensor | None = None  # (n_systems, 3) float64, e A
 
     @property
     def n_systems(self) -> int:
@@ -64,8 +67,8 @@ class AtomicGraph:
         return self._map(lambda t: t.pin_memory())
 
     def without_labels(self) -> AtomicGraph:
-        """The same graph without energy, forces and stress."""
-        return replace(self, energy=None, forces=None, stress=None)
+        """The same graph without energy, forces and all other labels."""
+        return replace(self, energy=None, forces=None, stress=None, scalars=None, dipole=None)
 
 
 torch.export.register_dataclass(AtomicGraph)
@@ -93,7 +96,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
     joined: dict[str, Tensor | None] = {}
     for field in fields(AtomicGraph):
         parts = [getattr(graph, field.name) for graph in graphs]
-        if field.name in LABELS and any(part is None for part in parts):
+        if field.name in (*LABELS, *_PROPERTIES) and any(part is None for part in parts):
             joined[field.name] = None
             continue
         values = torch.cat(parts)

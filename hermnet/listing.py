@@ -16,7 +16,7 @@ def listing(kind: str) -> str:
     """One entry per name: its summary, and below it the options with types and defaults.
 
     Args:
-        kind: subnets, relations, datamodules or configs.
+        kind: subnets, relations, readouts, datamodules or configs.
     """
     if kind == "subnets":
         from hermnet.subnetwork import SUBNETS
@@ -26,6 +26,12 @@ def listing(kind: str) -> str:
         from hermnet.datamodule import DATAMODULES
 
         return _registered(DATAMODULES)
+    if kind == "readouts":
+        from hermnet.readouts import FILLED, READOUTS
+
+        return "\n".join(
+            line for name, target in READOUTS.items() for line in _detailed(name, target, FILLED)
+        )
     if kind == "relations":
         from hermnet.relations import SCHEMES
         from hermnet.schema import summary_of
@@ -37,20 +43,25 @@ def listing(kind: str) -> str:
 
 
 def _registered(registry: Registry[Any], skip: tuple[str, ...] = ()) -> str:
-    from hermnet.schema import options_of, summary_of
-
-    lines = []
+    lines: list[str] = []
     for name in registry.names():
         try:
             target = registry.get(name)
         except InputError as error:  # a broken plug-in does not hide the others
             lines.append(_entry(name, f"({error})"))
             continue
-        lines.append(_entry(name, summary_of(target)))
-        for option in options_of(target, skip):
-            lines.append(f"    {option}")
-            lines += wrap(option.prose, 100, initial_indent=_INDENT, subsequent_indent=_INDENT)
+        lines += _detailed(name, target, skip)
     return "\n".join(lines)
+
+
+def _detailed(name: str, target: Any, skip: tuple[str, ...]) -> list[str]:
+    from hermnet.schema import options_of, summary_of
+
+    lines = [_entry(name, summary_of(target))]
+    for option in options_of(target, skip):
+        lines.append(f"    {option}")
+        lines += wrap(option.prose, 100, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return lines
 
 
 def _entry(name: str, summary: str) -> str:

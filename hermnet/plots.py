@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _DPI = 150
+_IN_A_ROW = 4  # panels
 _COLOURS = {"train": "#8da0cb", "val": "#fc8d62", "test": "#1b6a4b"}
 
 
-def _figure(columns: int) -> tuple[Any, Any]:
+def _figure(n_panels: int) -> tuple[Any, Any]:
+    """A figure and its panels, (n_panels,), in as many rows as it takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: its import takes a second
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * columns, 4.4), layout="constrained")
+    columns = min(n_panels, _IN_A_ROW)
+    rows = -(-n_panels // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in panels[n_panels:]:
+        spare.set_axis_off()
+    return figure, panels[:n_panels]
 
 
 def read_curves(logs: Sequence[Path]) -> dict[str, Array]:
@@ -39,20 +46,25 @@ def read_curves(logs: Sequence[Path]) -> dict[str, Array]:
     return {name: np.array(sorted(points.items())) for name, points in curves.items()}
 
 
-def learning_curve(logs: Sequence[Path], path: Path) -> None:
+ENERGY_CURVES = {
+    "val_forces_mae": "forces, meV/A",
+    "val_energy_per_atom_mae": "energy, meV/atom",
+    "val_stress_mae": "stress, meV/A$^3$",
+}
+
+
+def learning_curve(
+    logs: Sequence[Path], path: Path, errors: Mapping[str, str] = ENERGY_CURVES
+) -> None:
     """Draw training loss and validation errors against the epoch, on logarithmic axes.
 
     Args:
         logs: Lightning's ``metrics.csv`` files.
         path: PNG to write.
+        errors: which validation errors to draw, by column, with their names and units.
     """
     curves = read_curves(logs)
     loss = {name: points for name, points in curves.items() if name == "train_loss"}
-    errors = {
-        "val_forces_mae": "forces, meV/A",
-        "val_energy_per_atom_mae": "energy, meV/atom",
-        "val_stress_mae": "stress, meV/A$^3$",
-    }
     figure, (left, right) = _figure(2)
     for points in loss.values():
         left.plot(points[:, 0] + 1, points[:, 1], color=_COLOURS["train"])

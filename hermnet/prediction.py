@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
 from hermnet.potential import Potential, Prediction
+from hermnet.property_model import PropertyModel, PropertyPrediction
 
 
 def batches(graphs: Sequence[AtomicGraph], size: int) -> Iterator[AtomicGraph]:
@@ -35,21 +36,58 @@ def predict_batches(
         yield moved, potential(moved, stress=stress)
 
 
+@torch.no_grad()
+def predict_properties(
+    model: PropertyModel, graphs: Iterable[AtomicGraph]
+) -> Iterator[tuple[AtomicGraph, PropertyPrediction]]:
+    """Each batch with its prediction, on the model's device."""
+    device = next(model.parameters()).device
+    model.eval()
+    for graph in graphs:
+        moved = graph.to(device)
+        yield moved, model(moved)
+
+
+def structures(graph: AtomicGraph) -> Iterator[tuple[int, slice, ase.Atoms]]:
+    """Each structure as ASE has it, with its index and its rows among the atoms."""
+    ends = torch.cumsum(graph.atoms_per_system(), 0).tolist()
+    for system, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        rows = slice(start, end)
+        yield (
+            system,
+            rows,
+            ase.Atoms(
+                numbers=graph.atomic_numbers[rows].cpu().numpy(),
+                positions=graph.positions[rows].cpu().numpy(),
+                cell=graph.cell[system].cpu().numpy(),
+                pbc=graph.pbc[system].cpu().numpy(),
+            ),
+        )
+
+
+def with_properties(
+    model: PropertyModel, graph: AtomicGraph, prediction: PropertyPrediction
+) -> list[ase.Atoms]:
+    """ASE structures whose `info`, in a file the comment line, has the value of each target."""
+    columns = {
+        name: values.cpu().numpy() for name, values in model.columns(prediction.values).items()
+    }
+    frames = []
+    for system, _, atoms in structures(graph):
+        for name, values in columns.items():
+            row = values[system]
+            atoms.info[name] = float(row[0]) if len(row) == 1 else row
+        frames.append(atoms)
+    return frames
+
+
 def to_atoms(graph: AtomicGraph, prediction: Prediction) -> list[ase.Atoms]:
     """ASE structures that carry the predicted energy, forces and, where it exists, stress.
 
     The stress is in ASE's Voigt order xx yy zz yz xz xy, in eV/A^3, positive under tension.
     """
     frames = []
-    ends = torch.cumsum(graph.atoms_per_system(), 0).tolist()
-    for system, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        rows = slice(start, end)
-        atoms = ase.Atoms(
-            numbers=graph.atomic_numbers[rows].cpu().numpy(),
-            positions=graph.positions[rows].cpu().numpy(),
-            cell=graph.cell[system].cpu().numpy(),
-            pbc=graph.pbc[system].cpu().numpy(),
-        )
+    for system, rows, atoms in structures(graph):
         results = {
             "energy": float(prediction.energy[system]),
             "energies": prediction.atomic_energies[rows].cpu().numpy(),

@@ -6,27 +6,29 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from hermnet.checkpoint import Checkpoint, load_potential, read_checkpoint
+from hermnet.checkpoint import Checkpoint, load_model, read_checkpoint
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.datasets import load_data
 from hermnet.elements import symbol
 from hermnet.errors import InputError
-from hermnet.evaluation import SplitResult, draw_parity, error_table, evaluate_split
+from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
+from hermnet.model_options import ModelOptions
+from hermnet.models import make_model
+from hermnet.network import Network
 from hermnet.plots import learning_curve
-from hermnet.potential import Potential
-from hermnet.prediction import predict_batches, to_atoms, write_extxyz
-from hermnet.statistics import Statistics
+from hermnet.prediction import write_extxyz
 from hermnet.task import PotentialTask
 from hermnet.trainer import cpu_threads, make_trainer, quiet
+from hermnet.workflows import workflow_of
 
 _RARE = 100  # training edges below which a relation is named in a warning
 
@@ -40,7 +42,7 @@ class Run:
 
 
 def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> Run:
-    """Train a recipe's potential and leave everything in the run's folder.
+    """Train a recipe's model and leave everything in the run's folder.
 
     Args:
         recipe: the resolved recipe.
@@ -54,11 +56,13 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     folder.check(overwrite, resume is not None)
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
     data = load_data(recipe, None if resume is None else folder.read_splits())
-    _check_labels(recipe, data)
-    potential = _new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
-    _check_elements(data, potential, data.splits())
-    _warn_of_rare_relations(potential, data)
-    task = PotentialTask(potential, recipe.training, recipe.to_dict())
+    workflow = workflow_of(recipe.model)
+    workflow.check(recipe, data)
+    model = workflow.new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
+    _check_elements(data, model, data.splits())
+    _warn_of_rare_relations(model, data)
+    objective = workflow.objective(model, recipe.training, data)
+    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         folder.prepare(resume is not None)
@@ -85,7 +89,7 @@ def test(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult
 
 
 def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = None) -> Path:
-    """Write energies, forces and stress of the frames to predict as extended xyz.
+    """Write energies, forces and stress, or properties, of the frames to predict as extended xyz.
 
     Args:
         recipe: the recipe, whose ``data`` section says which frames: those of the split
@@ -96,15 +100,13 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
     Returns:
         The file written.
     """
-    potential, data, folder = _trained(recipe, checkpoint)
+    model, data, folder = _trained(recipe, checkpoint)
     path = Path(output) if output else folder.predictions
     split = data.predict_split()
-    _check_elements(data, potential, [split])
-    batches = predict_batches(potential, data.eval_dataloader(split), stress=True)
-    n_frames = write_extxyz(
-        path, (atoms for graph, prediction in batches for atoms in to_atoms(graph, prediction))
-    )
-    print(f"{n_frames} frames with energies and forces (eV, eV/A) in {path}")
+    _check_elements(data, model, [split])
+    workflow = workflow_of(model.options)
+    n_frames = write_extxyz(path, workflow.predict(model, data.eval_dataloader(split)))
+    print(f"{n_frames} frames with {workflow.predicted(model)} in {path}")
     return path
 
 
@@ -113,66 +115,43 @@ def _errors(
 ) -> dict[str, SplitResult]:
     from rich.console import Console
 
-    potential, data, _ = _trained(recipe, checkpoint)
+    model, data, _ = _trained(recipe, checkpoint)
     splits = choose(data)
-    _check_elements(data, potential, splits)
-    results = {split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits}
+    _check_elements(data, model, splits)
+    workflow = workflow_of(model.options)
+    results = {split: workflow.evaluate(model, data, split) for split in splits}
     Console().print(error_table(results))
     return results
 
 
-def _trained(
-    recipe: Recipe, checkpoint: str | None
-) -> tuple[Potential, GraphDataModule, RunFolder]:
+def _trained(recipe: Recipe, checkpoint: str | None) -> tuple[Network, GraphDataModule, RunFolder]:
     folder = RunFolder.of(recipe.name, recipe.trainer)
     wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
-    potential = load_potential(checkpoint or folder.usable_checkpoint(), device)
-    data = load_data(replace(recipe, model=potential.options), folder.read_splits())
-    return potential, data, folder
+    model = load_model(checkpoint or folder.usable_checkpoint(), device)
+    data = load_data(replace(recipe, model=model.options), folder.read_splits())
+    return model, data, folder
 
 
-def _new(recipe: Recipe, data: GraphDataModule) -> Potential:
-    """The potential of a new run, its statistics taken from the training frames."""
-    facts = Statistics.from_facts(data.facts("train"), recipe.model.reference)
-    for note in facts.notes:
-        print(f"note: {note}")
+def _again(recipe: Recipe, checkpoint: Checkpoint) -> Network:
+    """The model of a run that goes on; Lightning loads its weights."""
     pl.seed_everything(recipe.training.seed, verbose=False)
-    potential = Potential(recipe.model, facts.elements, facts.mean_neighbors)
-    potential.set_reference(facts.reference, facts.scale)
-    return potential
+    stored = (checkpoint.elements, checkpoint.mean_neighbors, checkpoint.units)
+    return make_model(recipe.model, *stored)
 
 
-def _again(recipe: Recipe, checkpoint: Checkpoint) -> Potential:
-    """The potential of a run that goes on; Lightning loads its weights."""
-    pl.seed_everything(recipe.training.seed, verbose=False)
-    return Potential(recipe.model, checkpoint.elements, checkpoint.mean_neighbors)
-
-
-def _check_labels(recipe: Recipe, data: GraphDataModule) -> None:
-    wanted = [name for name, weight in recipe.training.weights().items() if weight > 0]
-    for split in [name for name in ("train", "val") if name in data.splits()]:
-        there = data.label_names(split)
-        for name in wanted:
-            if name not in there:
-                raise InputError(
-                    f"training.{name}_weight is positive, but not every {split} frame has {name} "
-                    f"(labels there: {', '.join(sorted(there)) or 'none'}); set it to 0 or add them"
-                )
-
-
-def _check_elements(data: GraphDataModule, potential: Potential, splits: Iterable[str]) -> None:
+def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]) -> None:
     for split in splits:
-        strangers = sorted(set(data.facts(split).elements) - set(potential.elements))
+        strangers = sorted(set(data.facts(split).elements) - set(model.elements))
         if strangers:
             raise InputError(
                 f"the {split} frames have {', '.join(map(symbol, strangers))}, which no training "
-                f"frame has (elements there: {', '.join(map(symbol, potential.elements))})"
+                f"frame has (elements there: {', '.join(map(symbol, model.elements))})"
             )
 
 
-def _warn_of_rare_relations(potential: Potential, data: GraphDataModule) -> None:
-    counts = potential.count_edges(data.facts("train"))
+def _warn_of_rare_relations(model: Network, data: GraphDataModule) -> None:
+    counts = model.count_edges(data.facts("train"))
     rare = {label: n for label, n in counts.items() if 0 < n < _RARE}
     if rare:
         listed = ", ".join(f"{label} ({n})" for label, n in rare.items())
@@ -182,8 +161,10 @@ def _warn_of_rare_relations(potential: Potential, data: GraphDataModule) -> None
 def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
-    model, training = theirs.get("model", {}), theirs.get("training", {})
-    changed = [f"model.{key}" for key in ours["model"] if model.get(key) != ours["model"][key]]
+    # an option that is younger than the checkpoint had its default
+    model = {**asdict(ModelOptions()), **theirs.get("model", {})}
+    training = theirs.get("training", {})
+    changed = [f"model.{key}" for key in ours["model"] if model[key] != ours["model"][key]]
     optimizer = training.get("optimizer", {}).get("class_path")
     if optimizer != ours["training"]["optimizer"]["class_path"]:  # its state would mean nothing
         changed.append("training.optimizer.class_path")
@@ -224,19 +205,20 @@ def _report(
     from rich.console import Console
 
     checkpoint = folder.usable_checkpoint()
-    potential = load_potential(checkpoint, device)
+    model = load_model(checkpoint, device)
+    workflow = workflow_of(model.options)
     splits = [name for name in data.splits() if name != "predict"]
-    results = {split: evaluate_split(potential, data.eval_dataloader(split)) for split in splits}
+    results = {split: workflow.evaluate(model, data, split) for split in splits}
     errors = {split: result.errors for split, result in results.items()}
     part = folder.results.with_suffix(".part")
     part.write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
     os.replace(part, folder.results)
     draw_parity(results, folder.parity)
     if folder.metrics():
-        learning_curve(folder.metrics(), folder.learning_curve)
+        learning_curve(folder.metrics(), folder.learning_curve, workflow.curves(model))
     plots = [str(path) for path in (folder.learning_curve, folder.parity) if path.is_file()]
     console = Console()
     console.print(error_table(results))
     console.print(f"plots: {' '.join(plots) or 'none'}", soft_wrap=True)
-    console.print(f"potential: {checkpoint}", soft_wrap=True)
+    console.print(f"model: {checkpoint}", soft_wrap=True)
     return results

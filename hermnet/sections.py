@@ -15,8 +15,9 @@ from hermnet.classes import element_classes
 from hermnet.datamodule import DATAMODULES
 from hermnet.envelopes import make_envelope
 from hermnet.errors import InputError, InputErrors, nearest
-from hermnet.potential import ModelOptions
+from hermnet.model_options import ModelOptions
 from hermnet.radial import make_radial_basis
+from hermnet.readouts import FILLED, READOUTS, targets_of
 from hermnet.registry import Registry
 from hermnet.relational import Sharing
 from hermnet.relations import SCHEMES
@@ -64,10 +65,15 @@ def check_data(given: dict[str, Any], errors: list[str]) -> dict[str, Any]:
 
 
 def check_model(given: dict[str, Any], errors: list[str]) -> ModelOptions | None:
-    """The model's options with every sub-network written out."""
+    """The model's options with every sub-network and the readout written out."""
+    before = len(errors)
     subnet = given.get("subnet", ModelOptions.subnet)
-    checked = {**given, "subnet": _check_subnet(subnet, "model.subnet", errors)}
+    readout = _check_readout(given.get("readout", ModelOptions.readout), errors)
+    checked = {**given, "subnet": _check_subnet(subnet, "model.subnet", errors), "readout": readout}
+    has_readout = not any(error.startswith("model.readout") for error in errors[before:])
     model = check_dataclass(ModelOptions, checked, "model", errors)
+    if model is not None and has_readout:
+        errors += _readout_errors(model)
     if model is not None:
         errors += _part_errors(model)
     return model
@@ -106,6 +112,46 @@ def check_trainer(given: dict[str, Any], errors: list[str]) -> dict[str, Any]:
     values, found = check_options(Trainer, others, "trainer")
     errors += found
     return {**values, **lists}
+
+
+def check_together(model: ModelOptions, training: TrainingOptions, errors: list[str]) -> None:
+    """What training asks of the model, both accepted on their own."""
+    names = [target.name for target in targets_of(model)]
+    for name in training.target_weights:
+        if name not in names:
+            errors.append(f"training.target_weights: no target '{name}'; {nearest(name, names)}")
+    if names and not any(training.target_weights.get(name, 1.0) for name in names):
+        errors.append("training.target_weights: one must be positive")
+    if names and training.compile:
+        errors.append("training.compile: only energies can be compiled; set it to false")
+
+
+def _check_readout(spec: Any, errors: list[str]) -> Any:
+    """A readout with all of its options; ``energy``, which has none, stays a word."""
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if not isinstance(spec, Mapping) or "name" not in spec:
+        errors.append(
+            f"model.readout: expected a readout's name, or 'name' with its options; got {spec!r}"
+        )
+        return ModelOptions.readout
+    name, options = str(spec["name"]), {k: v for k, v in spec.items() if k != "name"}
+    if name not in READOUTS:
+        errors.append(f"model.readout: unknown '{name}'; {nearest(name, READOUTS)}")
+        return ModelOptions.readout
+    values, found = check_options(READOUTS[name], options, "model.readout", FILLED)
+    errors += found
+    written = with_defaults(READOUTS[name], values, FILLED)
+    return {"name": name, **written} if written else name
+
+
+def _readout_errors(model: ModelOptions) -> list[str]:
+    """What the readout says against its options."""
+    try:
+        targets_of(model)
+    except InputError as error:
+        return _messages(error, "model.readout")
+    return []
 
 
 def _check_subnet(spec: Any, path: str, errors: list[str], *, by_relation: bool = True) -> Any:

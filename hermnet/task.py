@@ -1,4 +1,4 @@
-"""The Lightning module: a potential, its loss, its errors, its optimizer."""
+"""The Lightning module: a model, its objective, its optimizer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
-from hermnet.losses import LossTerm, loss_function, loss_terms
-from hermnet.metrics import ErrorSums
-from hermnet.potential import Potential, Prediction
-
-_MILLI = 1000.0  # eV to meV
+from hermnet.losses import LossTerm, loss_function
+from hermnet.network import Network
+from hermnet.objective import EnergyObjective, Objective
+from hermnet.potential import Potential
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,11 @@ class TrainingOptions:
         energy_weight: weight of the loss on energies per atom.
         forces_weight: weight of the loss on force components.
         stress_weight: weight of the loss on stress components; 0 leaves the stress out.
+        target_weights: for readouts other than energy, the weight of the loss on each target, by
+            name; 1 by default. The weights above do not count then.
         loss: l1, l2 or huber, for all targets.
-        huber_delta: where the Huber loss turns linear, in eV, eV/A, eV/A^3.
+        huber_delta: where the Huber loss turns linear, in eV, eV/A, eV/A^3; for properties as a
+            fraction of the target's scale.
         optimizer: ``class_path`` of a torch optimizer and its arguments.
         scheduler: ``class_path`` of a torch learning-rate scheduler and its arguments.
         scheduler_interval: whether the scheduler counts epochs or steps.
@@ -49,6 +51,7 @@ class TrainingOptions:
     energy_weight: float = 1.0
     forces_weight: float = 1.0
     stress_weight: float = 0.0
+    target_weights: dict[str, float] = field(default_factory=dict)
     loss: str = "l2"
     huber_delta: float = 0.01
     optimizer: dict[str, Any] = field(
@@ -69,12 +72,14 @@ class TrainingOptions:
             raise InputError(
                 "training: loss weights must not be negative, and one must be positive"
             )
+        if not all(0 <= weight < math.inf for weight in self.target_weights.values()):
+            raise InputError("training.target_weights: they must not be negative")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
         loss_function(self.loss, self.huber_delta)
 
     def weights(self) -> dict[str, float]:
-        """The weight of each target."""
+        """The weights of energy, forces and stress."""
         return {
             "energy": self.energy_weight,
             "forces": self.forces_weight,
@@ -83,37 +88,46 @@ class TrainingOptions:
 
 
 class PotentialTask(pl.LightningModule):
-    """Trains and evaluates a potential.
+    """Trains and evaluates a model.
 
     Args:
-        potential: the potential, with reference energies set.
+        potential: the model, a potential or one of properties, with what the training set tells
+            set. This is what it is called in the names of weights, whatever it predicts.
         options: the recipe's ``training`` section.
         recipe: the resolved recipe as plain types, kept in checkpoints.
+        objective: what is minimized; by default energies, forces and stress of a potential.
     """
 
     def __init__(
-        self, potential: Potential, options: TrainingOptions, recipe: Mapping[str, Any]
+        self,
+        potential: Network,
+        options: TrainingOptions,
+        recipe: Mapping[str, Any],
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
-        self._function = loss_function(options.loss, options.huber_delta)
-        self._errors = ErrorSums()
+        if objective is None:
+            function = loss_function(options.loss, options.huber_delta)
+            objective = EnergyObjective(_energies(potential), options.weights(), function)
+        self.objective = objective
+        self._errors = objective.errors()
         if options.compile:
-            potential.evaluate = CompiledEvaluator()
+            _energies(potential).evaluate = CompiledEvaluator()
 
-    def forward(self, graph: AtomicGraph) -> Prediction:
-        """Energy and forces, and the stress where the loss wants it."""
-        return self.potential(graph, stress=self.options.stress_weight > 0)  # type: ignore[no-any-return]
+    def forward(self, graph: AtomicGraph) -> Any:
+        """The prediction, with everything that the loss wants."""
+        return self.objective.predict(graph)
 
     def training_step(self, graph: AtomicGraph, batch_idx: int) -> Tensor:
         """The weighted loss of a batch."""
-        prediction: Prediction = self(graph)
-        terms = loss_terms(prediction, graph, self._function)
+        prediction = self(graph)
+        terms = self.objective.terms(prediction, graph)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
-        loss: Tensor = 0.0 * prediction.energy.sum()
-        for name, weight in self.options.weights().items():
+        loss: Tensor = 0.0 * self.objective.output(prediction).sum()
+        for name, weight in self.objective.weights().items():
             if weight > 0:
                 mean = self._mean(terms[name])
                 loss = loss + weight * mean
@@ -134,35 +148,35 @@ class PotentialTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""
-        self._errors = ErrorSums()
+        self._errors = self.objective.errors()
 
     def validation_step(self, graph: AtomicGraph, batch_idx: int) -> None:
         """Count a batch's errors."""
         self._errors.update(self(graph), graph)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the errors of all frames, in meV, meV/atom and meV/A."""
+        """Log the errors of all frames."""
         self._log_errors("val")
 
     def on_test_epoch_start(self) -> None:
         """Start counting errors anew."""
-        self._errors = ErrorSums()
+        self._errors = self.objective.errors()
 
     def test_step(self, graph: AtomicGraph, batch_idx: int) -> None:
         """Count a batch's errors."""
         self._errors.update(self(graph), graph)
 
     def on_test_epoch_end(self) -> None:
-        """Log the errors of all frames, in meV, meV/atom and meV/A."""
+        """Log the errors of all frames."""
         self._log_errors("test")
 
     def _log_errors(self, split: str) -> None:
         errors = self._errors.reduce(
             lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
         )
-        for name, value in errors.items():
+        for name, value in self.objective.logged(errors).items():
             key = f"{split}_{name}"
-            self.log(key, _MILLI * value, prog_bar=key == self.monitor(), batch_size=1)
+            self.log(key, value, prog_bar=key == self.monitor(), batch_size=1)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
@@ -183,10 +197,8 @@ class PotentialTask(pl.LightningModule):
         return optimizer, build(self.options.scheduler, LRScheduler, optimizer)
 
     def monitor(self) -> str:
-        """The validation error that decides what is best: of the forces where they are trained."""
-        if self.options.forces_weight > 0:
-            return "val_forces_mae"
-        return "val_energy_per_atom_mae" if self.options.energy_weight > 0 else "val_stress_mae"
+        """The validation error that decides what is best."""
+        return f"val_{self.objective.monitor()}"
 
     def follows_validation(self) -> bool:
         """Whether the scheduler needs a validation error."""
@@ -221,3 +233,9 @@ class PotentialTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""
         checkpoint.update(describe(self.potential, self.recipe))
+
+
+def _energies(model: Network) -> Potential:
+    if not isinstance(model, Potential):
+        raise TypeError("a model of properties needs an objective and cannot be compiled")
+    return model

@@ -39,8 +39,9 @@ from hermnet.checks import (
 )
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 
 SCHEMES = ("none", "vertex", "pair", "triadic")
 SHARINGS = ("independent", "basis:2", "shared")

@@ -1,4 +1,4 @@
-"""Units: from what a file holds to what the model sees (eV, A, eV/A, eV/A^3)."""
+"""Units: from what a file holds to what the model sees (eV, A, eV/A, eV/A^3, e A, A^2, A^3)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ _PRESSURES = {
     "kbar": 1e3 * units.bar,
     "bar": units.bar,
 }
+_DIPOLES = {"e A": 1.0, "D": units.Debye, "Debye": units.Debye, "e a0": units.Bohr}
 _FACTORS = {
+    "dipole": _DIPOLES,
+    "area": {"A^2": 1.0, "a0^2": units.Bohr**2, "Bohr^2": units.Bohr**2},
+    "volume": {"A^3": 1.0, "a0^3": units.Bohr**3, "Bohr^3": units.Bohr**3},
     "energy": _ENERGIES,
     "length": _LENGTHS,
     "forces": {f"{e}/{a}": x / y for e, x in _ENERGIES.items() for a, y in _LENGTHS.items()},
@@ -46,8 +50,8 @@ def to_internal(quantity: str, unit: str) -> float:
     """The factor that turns a value in `unit` into the model's unit.
 
     Args:
-        quantity: ``energy`` (to eV), ``length`` (to A), ``forces`` (to eV/A) or ``stress`` (to
-            eV/A^3).
+        quantity: ``energy`` (to eV), ``length`` (to A), ``forces`` (to eV/A), ``stress`` (to
+            eV/A^3), ``dipole`` (to e A), ``area`` (to A^2) or ``volume`` (to A^3).
         unit: such as ``kcal/mol``, ``Bohr``, ``Hartree/Bohr``, ``GPa`` or ``eV/A^3``; spelled
             exactly, since upper and lower case tell meV and MeV apart.
 

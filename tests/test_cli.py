@@ -193,6 +193,15 @@ def test_list_of_sub_networks_and_data_modules_shows_options(capsys: pytest.Capt
     assert "\n    molecule: str = 'ethanol'\n        as in the file names" in out
 
 
+def test_list_of_readouts_shows_options(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "readouts"]) == 0
+    out = capsys.readouterr().out
+    names = [line.split(" ")[0] for line in out.splitlines() if line[0] != " "]
+    assert names == ["energy", "scalar", "dipole", "spatial_extent", "polarizability"]
+    assert "\n    norm: bool = False\n        whether the label is the length of" in out
+    assert "n_channels" not in out
+
+
 def test_list_of_configs(capsys: pytest.CaptureFixture[str]):
     assert main(["list", "configs"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -147,3 +147,17 @@ def test_a_label_that_is_nan_counts_nowhere(potential: Potential):
     assert result.errors["forces_mae"] == alone.errors["forces_mae"]
     assert len(result.pairs["forces"][0]) == one.forces.numel()
     assert len(result.pairs["energy"][0]) == one.n_systems + two.n_systems
+
+
+def test_many_properties_take_several_tables():
+    units = {f"target_{k}": "a0^3" for k in range(7)}
+    errors = {f"{name}_{kind}": 12.3456 for name in units for kind in ("mae", "rmse")}
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(error_table({"test": SplitResult(errors, {}, False, units)}))
+    lines = capture.get().splitlines()
+    rows = [line for line in lines if "test" in line]
+    assert [row.count("12.35") for row in rows] == [6, 6, 2]
+    assert all(any(name in line for line in lines) for name in units)
+    nothing = {"test": SplitResult({}, {}, False, {"mass": ""})}
+    assert columns(nothing) == {"mass": ("mass", "")}

@@ -12,6 +12,8 @@ import structures
 from hermnet.graph import AtomicGraph, collate
 from hermnet.neighbors import graph_from_atoms
 
+LABELS = ("energy", "forces", "stress", "scalars", "dipole")
+
 
 def labelled(atoms, energy: float = 1.5) -> AtomicGraph:
     graph = graph_from_atoms(atoms, 3.0)
@@ -20,6 +22,8 @@ def labelled(atoms, energy: float = 1.5) -> AtomicGraph:
         energy=torch.tensor([energy], dtype=torch.float64),
         forces=torch.randn(graph.n_atoms, 3, dtype=torch.float64),
         stress=torch.randn(1, 3, 3, dtype=torch.float64),
+        scalars=torch.tensor([[energy, 2 * energy]], dtype=torch.float64),
+        dipole=torch.randn(1, 3, dtype=torch.float64),
     )
 
 
@@ -49,7 +53,7 @@ def test_collate_keeps_every_structure(three: list[AtomicGraph]):
         assert torch.equal(batch.shifts[edges], graph.shifts)
         for name in ("positions", "atomic_numbers", "forces"):
             assert torch.equal(getattr(batch, name)[atoms], getattr(graph, name)), name
-        for name in ("cell", "pbc", "energy", "stress"):
+        for name in ("cell", "pbc", "energy", "stress", "scalars", "dipole"):
             assert torch.equal(getattr(batch, name)[system : system + 1], getattr(graph, name)), (
                 name
             )
@@ -115,3 +119,13 @@ def test_a_graph_is_a_pytree_of_its_tensors(three: list[AtomicGraph]):
 def test_nobody_writes_into_a_graph(three: list[AtomicGraph]):
     with pytest.raises(FrozenInstanceError):
         three[0].energy = None  # type: ignore[misc]
+
+
+def test_properties_are_labels_like_others(three: list[AtomicGraph]):
+    batch = collate(three)
+    assert batch.scalars is not None
+    assert batch.scalars.tolist() == [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
+    assert collate([three[0], replace(three[1], scalars=None)]).scalars is None
+    assert collate([three[0], replace(three[1], scalars=None)]).dipole is not None
+    bare = batch.without_labels()
+    assert [name for name in LABELS if getattr(bare, name) is not None] == []

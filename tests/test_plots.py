@@ -109,3 +109,12 @@ def test_a_parity_plot_of_one_value(tmp_path: Path, value: float):
     path = tmp_path / "parity.png"
     parity({"energy": {"test": (same, same)}}, {"energy": "energy"}, path)
     assert drawing(path).min() < 0.5
+
+
+def test_many_targets_take_several_rows(tmp_path: Path):
+    pair = (np.array([0.0, 1.0]), np.array([0.1, 0.9]))
+    pairs = {f"t{k}": {"test": pair} for k in range(6)}
+    parity(pairs, {name: name for name in pairs}, tmp_path / "many.png")
+    height, width, _ = imread(tmp_path / "many.png").shape
+    assert width == pytest.approx(4 * 5.2 * 150, abs=2)
+    assert height == pytest.approx(2 * 4.4 * 150, abs=2)

@@ -183,6 +183,19 @@ def test_resuming_from_a_checkpoint_elsewhere_with_another_learning_rate(
     assert finished.folder.n_starts() == 1
 
 
+def test_an_option_that_is_younger_than_the_checkpoint_had_its_default(
+    finished: runs.Run, data: Path, tmp_path: Path
+):
+    content = raw(finished.folder.last)
+    del content["hermnet"]["recipe"]["model"]["readout"], content["hermnet"]["units"]
+    old = tmp_path / "old.ckpt"
+    torch.save(content, old)
+    assert load_potential(old).options.readout == "energy"
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        run = runs.fit(tiny.recipe(tmp_path, data, "trainer.max_epochs=3", QUICK), resume=str(old))
+    assert read_checkpoint(run.folder.last).epoch == 2
+
+
 def test_training_frames_alone(data: Path, tmp_path: Path):
     recipe = resolve(str(tiny.recipe_file(tmp_path, data, splits=["train"])), [QUICK])
     run = runs.fit(recipe)

@@ -37,6 +37,27 @@ def check_values(graph: AtomicGraph, name: str, masked: bool = False) -> list[st
     return problems
 
 
+def check_properties(graph: AtomicGraph, name: str, n_scalars: int) -> list[str]:
+    """Problems of scalars and dipole; NaN is a label that the frame lacks.
+
+    Args:
+        graph: one structure.
+        name: of the frame, for the messages.
+        n_scalars: how many scalars the data module has names for.
+    """
+    problems = []
+    for key, n_columns in (("scalars", n_scalars), ("dipole", 3)):
+        values = getattr(graph, key)
+        if values is None:
+            continue
+        if tuple(values.shape) != (1, n_columns):
+            shape = f"{tuple(values.shape)} instead of {(1, n_columns)}"
+            problems.append(f"{name}: {key} have the shape {shape}")
+        elif bool(values.isinf().any()):
+            problems.append(f"{name}: {key} with infinity")
+    return problems
+
+
 def check_linked(graph: AtomicGraph, name: str) -> list[str]:
     """A line if two atoms of a structure with edges are at one place."""
     if graph.n_edges == 0:

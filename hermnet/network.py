@@ -1,0 +1,171 @@
+"""`Network`: what all models share, from a graph's indices and edge vectors to features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hermnet.classes import ElementClasses, element_classes
+from hermnet.data.facts import Facts
+from hermnet.elements import symbol
+from hermnet.envelopes import make_envelope
+from hermnet.errors import InputError
+from hermnet.geometry import Geometry
+from hermnet.graph import AtomicGraph
+from hermnet.model_options import ModelOptions
+from hermnet.radial import make_radial_basis
+from hermnet.relational import Sharing
+from hermnet.relations import Expansion, make_scheme
+from hermnet.router import Router, assign_relations
+from hermnet.subnetwork import Shape, SubnetChoice, parse_subnets
+
+_N_NUMBERS = 119  # atomic numbers 0 to 118
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Everything of a graph that the features need besides the edge vectors."""
+
+    types: Tensor  # (n_atoms,) int64
+    centers: Tensor  # (n_edges,) int64
+    neighbors: Tensor  # (n_edges,) int64
+    expansions: list[Expansion]
+
+
+torch.export.register_dataclass(Indices)
+
+
+class Network(nn.Module, ABC):
+    """Embedding and interactions; a subclass reads out of the features what it predicts.
+
+    Args:
+        options: the recipe's ``model`` section.
+        elements: the atomic numbers it knows; their order is that of the weights.
+        mean_neighbors: average number of neighbors of an atom in the training set.
+
+    Raises:
+        InputError: for options that do not fit together or name something unknown.
+    """
+
+    def __init__(
+        self, options: ModelOptions, elements: tuple[int, ...], mean_neighbors: float
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.elements = tuple(elements)
+        self.mean_neighbors = mean_neighbors
+        self.cutoff = options.cutoff
+        self.dtype = options.torch_dtype
+        classes = element_classes(options.classes, self.elements)
+        types = torch.full((_N_NUMBERS,), -1)
+        types[list(self.elements)] = torch.arange(len(self.elements))
+        self.register_buffer("type_of_number", types, persistent=False)
+        self.register_buffer("class_of_type", torch.tensor(classes.of_type), persistent=False)
+        self.type_of_number: Tensor
+        self.class_of_type: Tensor
+        with default_dtype(self.dtype):
+            self.router = _make_router(
+                options, parse_subnets(options.subnet), classes, mean_neighbors
+            )
+            self.embedding = nn.Embedding(len(self.elements), options.n_channels)
+
+    @abstractmethod
+    def forward(self, graph: AtomicGraph) -> Any:
+        """Predict, for structures with a neighbor list of at least this model's cutoff.
+
+        Raises:
+            InputError: for an element that the model does not know.
+        """
+
+    @property
+    @abstractmethod
+    def units(self) -> dict[str, str]:
+        """The unit of each target that data declare; empty where all units are fixed."""
+
+    @property
+    def relation_labels(self) -> tuple[str, ...]:
+        """The names of the relations, in the order of their index."""
+        return self.router.scheme.labels
+
+    def indices(self, graph: AtomicGraph) -> Indices:
+        """Types and relations of a graph; no gradient."""
+        types = self.types(graph.atomic_numbers)
+        classes = self.class_of_type.index_select(0, types)
+        expansions = self.router.expand(classes, graph.centers, graph.neighbors)
+        return Indices(types, graph.centers, graph.neighbors, expansions)
+
+    def types(self, atomic_numbers: Tensor) -> Tensor:
+        """Index of each atom's element, (n_atoms,); an unknown element raises `InputError`."""
+        types = self.type_of_number.index_select(0, atomic_numbers)
+        # On an accelerator the look would wait for the device; data modules have checked already.
+        if types.device.type == "cpu" and bool((types < 0).any()):
+            strangers = sorted({int(z) for z in atomic_numbers[types < 0]})
+            raise InputError(
+                f"this model does not know {', '.join(map(symbol, strangers))}; "
+                f"it was trained on {', '.join(map(symbol, self.elements))}"
+            )
+        return types
+
+    def count_edges(self, facts: Facts) -> dict[str, int]:
+        """Number of edges of each relation in a set of graphs, by the relation's label."""
+        scheme, stars = self.router.scheme, facts.environments.stars()
+        classes = self.class_of_type.index_select(0, self.types(stars.atomic_numbers))
+        links = scheme.links(classes, stars.centers, stars.neighbors)
+        totals = torch.zeros(scheme.n_relations, dtype=torch.int64)
+        totals.index_add_(0, links.relation, stars.counts[links.edge])
+        return dict(zip(scheme.labels, totals.tolist(), strict=True))
+
+    def features(self, vectors: Tensor, indices: Indices) -> Tensor:
+        """Features (n_atoms, (lmax+1)^2, n_channels) as a function of the edge vectors in A."""
+        scalars = self.embedding(indices.types).unsqueeze(1)  # (n_atoms, 1, n_channels)
+        rows = (self.router.lmax + 1) ** 2
+        x = nn.functional.pad(scalars, (0, 0, 0, rows - 1))  # higher degrees start at zero
+        result: Tensor = self.router(x, vectors, indices.expansions)
+        return result
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make layers in this dtype inside the `with` block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _make_router(
+    options: ModelOptions,
+    choices: Mapping[str, SubnetChoice],
+    classes: ElementClasses,
+    mean_neighbors: float,
+) -> Router:
+    scheme = make_scheme(options.relations, classes)
+    kinds = [choice.interaction for choice in choices.values()]
+    needed = max(kind.default_lmax for kind in kinds)
+    least = max(kind.max_degree or 0 for kind in kinds)
+    lmax = needed if options.lmax is None else options.lmax
+    if lmax < least:
+        raise InputError(f"model.lmax: {lmax} is too small for the sub-network; at least {least}")
+    shape = Shape(
+        n_channels=options.n_channels,
+        lmax=lmax,
+        n_radial=options.n_radial,
+        n_relations=scheme.n_relations,
+        n_sides=scheme.n_sides,
+        sharing=Sharing.parse(options.sharing),
+        mean_neighbors=mean_neighbors,
+    )
+    geometry = Geometry(
+        make_radial_basis(options.radial, options.n_radial, options.cutoff),
+        make_envelope(options.envelope, options.cutoff),
+        lmax if any(kind.uses_harmonics for kind in kinds) else None,
+    )
+    return Router(scheme, assign_relations(scheme, choices), options.n_layers, shape, geometry)
