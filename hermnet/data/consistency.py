@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hermnet.units import to_internal
 
 Array = NDArray[Any]
-_CLOSE = 1.12  # two causes whose factors are this near cannot be told apart
+_WEAK_BLUR = 1.5  # factor within which causes look alike where the correlation is weak
+_SHOWN = 3  # causes that are named where several would do
 
 
 class Verdict(StrEnum):
@@ -88,12 +89,13 @@ class Causes:
     flipped: str
     factors: Mapping[str, float]
 
-    def name(self, slope: float, tolerance: float) -> str:
+    def name(self, slope: float, tolerance: float, blur: float) -> str:
         """Say what a slope looks like.
 
         Args:
             slope: the slope; 1 would be right.
             tolerance: factor by which the slope may be off.
+            blur: factor within which causes cannot be told apart.
         """
         found = [self.flipped] if slope < 0 else []
         size = abs(slope)
@@ -101,8 +103,8 @@ class Causes:
             off = {words: abs(math.log(size / f)) for words, f in self.factors.items()}
             nearest = min(off.values())
             if nearest <= math.log(tolerance):
-                alike = [w for w, distance in off.items() if distance - nearest < math.log(_CLOSE)]
-                found.append(" or ".join(sorted(alike, key=off.__getitem__)))
+                alike = [w for w, distance in off.items() if distance - nearest < math.log(blur)]
+                found.append(" or ".join(sorted(alike, key=off.__getitem__)[:_SHOWN]))
             else:
                 found.append("no mix-up of units that is known here")
         return ", and ".join(found)
@@ -123,7 +125,7 @@ def energy_factors(n_atoms: float) -> dict[str, float]:
 
 def forces_factors() -> dict[str, float]:
     """Factors of energies or stress over forces when forces were read in the wrong unit."""
-    units = ("kcal/mol/A", "kJ/mol/A", "meV/A", "eV/Bohr", "Hartree/A", "Hartree/Bohr", "Ry/Bohr")
+    units = ("kcal/mol/A", "kJ/mol/A", "meV/A", "eV/Bohr", "Hartree/Bohr", "Ry/Bohr")
     factors = {f"forces in {u} read as eV/A": to_internal("forces", u) for u in units}
     factors["positions in Bohr read as A"] = to_internal("length", "Bohr")
     return factors
@@ -152,11 +154,13 @@ class Scale:
             wrong sign and factors above `far` are.
         near: factor by which the slope may be off when all is well.
         far: factor by which it must be off to be called wrong.
+        blur: factor within which causes cannot be told apart, if the slope is believed.
     """
 
     trusted: float
     near: float
     far: float
+    blur: float
 
     def judge(self, fit: Fit, causes: Causes) -> tuple[Verdict, str]:
         """The verdict on a slope that should be 1, and the words for it."""
@@ -167,11 +171,13 @@ class Scale:
         if (strength >= self.trusted and off > self.far) or (
             strength >= 0.75 * self.trusted and (fit.slope < 0 or off > max(self.far, 3.0))
         ):
-            return Verdict.SUSPICIOUS, f"{fit}; looks like {causes.name(fit.slope, self.far)}"
-        why = "weakly correlated" if strength < self.trusted else "the slope is near 1, but not 1"
+            blur = self.blur if strength >= self.trusted else max(self.blur, _WEAK_BLUR)
+            words = causes.name(fit.slope, self.far, blur)
+            return Verdict.SUSPICIOUS, f"{fit}; looks like {words}"
+        why = "weakly correlated" if strength < self.trusted else "too rough to tell"
         return Verdict.NOT_CONCLUSIVE, f"{why} ({fit})"
 
 
-PAIRS_OF_FRAMES = Scale(trusted=0.9, near=1.2, far=1.5)
-STRAINED_PAIRS = Scale(trusted=0.95, near=1.2, far=1.5)
-PAIR_MODEL = Scale(trusted=0.8, near=2.0, far=3.5)
+PAIRS_OF_FRAMES = Scale(trusted=0.9, near=1.2, far=1.5, blur=1.12)
+STRAINED_PAIRS = Scale(trusted=0.95, near=1.2, far=1.5, blur=1.12)
+PAIR_MODEL = Scale(trusted=0.8, near=2.0, far=3.5, blur=1.4)

@@ -82,7 +82,7 @@ def fit_and_predict(frames: Sequence[Frame]) -> Prediction:
     labels = [np.asarray(frame.forces).ravel() for frame in frames]
     normal = sum(rows.T @ rows for rows, _, _ in parts)
     right = sum(rows.T @ label for (rows, _, _), label in zip(parts, labels, strict=True))
-    ridge = _RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
+    ridge = _RIDGE * np.trace(normal) / np.shape(normal)[0] * np.eye(np.shape(normal)[0])
     weights = np.linalg.solve(normal + ridge, right)
     left = np.array(
         [((y - rows @ weights) ** 2).sum() for (rows, _, _), y in zip(parts, labels, strict=True)]

@@ -29,6 +29,7 @@ _MAX_GROUPS = 200
 _PER_FRAME = 4  # nearest strains that a frame is paired with
 _MIN_PAIRS = 8
 _SAME_PLACE = 0.05  # A root mean square that atoms may stray from the homogeneous strain
+_STRAY_WORK = 0.1  # of the energy difference, that straying may have to do with
 _SMALLEST, _LARGEST = 1e-4, 0.06  # strain
 
 
@@ -53,9 +54,7 @@ def check_strain(split: str, frames: Sequence[Frame]) -> Check:
         split: name of the split.
         frames: its frames.
     """
-    known = [
-        f for f in frames if f.energy is not None and f.stress is not None and f.pbc.all()
-    ]
+    known = [f for f in frames if f.energy is not None and f.stress is not None and f.pbc.all()]
     if not known:
         return _nothing(split, "no periodic frame has energy and stress")
     groups = grouped(known, lambda frame: frame.order_key)[:_MAX_GROUPS]
@@ -69,12 +68,13 @@ def check_strain(split: str, frames: Sequence[Frame]) -> Check:
     fit = Fit.of(weight * work, weight * pairs.change)
     if fit.slope == 0:
         return _nothing(split, "energies or stress do not vary")
-    text, verdict = "", Verdict.NOT_CONCLUSIVE
     exchanged = _exchanged(pairs, weight, fit)
     if exchanged is not None:
         verdict, text = Verdict.SUSPICIOUS, f"{fit}; {exchanged}"
     else:
-        factors = {words: 1 / f for words, f in stress_factors(float(np.median(pairs.volume))).items()}
+        factors = {
+            words: 1 / f for words, f in stress_factors(float(np.median(pairs.volume))).items()
+        }
         factors |= energy_factors(float(np.median(pairs.n_atoms)))
         causes = Causes("stress with the opposite sign (positive under pressure)", factors)
         verdict, text = STRAINED_PAIRS.judge(fit, causes)
@@ -105,26 +105,34 @@ def _pairs(group: Sequence[Frame]) -> list[_Pairs]:
     steps -= steps.mean(axis=1, keepdims=True)
     strays = steps @ cells[first]  # (n_pairs, n_atoms, 3) A
     kept = (strays**2).sum(axis=2).mean(axis=1) < _SAME_PLACE**2
+    kept &= _negligible_work(group, first, second, strays)
     if not kept.any():
         return []
     first, second, gradient, strays = first[kept], second[kept], gradient[kept], strays[kept]
     energies = np.array([frame.energy for frame in group])
-    change = energies[second] - energies[first]
-    if all(frame.forces is not None for frame in group):
-        forces = np.stack([np.asarray(frame.forces) for frame in group])
-        change += ((forces[first] + forces[second]) / 2 * strays).sum(axis=(1, 2))
     volumes = np.array([frame.volume for frame in group])
     virial = volumes[:, None] * voigt(np.stack([np.asarray(frame.stress) for frame in group]))
     twice = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
     return [
         _Pairs(
-            change=change,
+            change=energies[second] - energies[first],
             strain=voigt(gradient) * twice,
             stress=(virial[first] + virial[second]) / 2,
             n_atoms=np.full(len(first), float(group[0].n_atoms)),
             volume=volumes[first],
         )
     ]
+
+
+def _negligible_work(group: Sequence[Frame], first: Array, second: Array, strays: Array) -> Array:
+    """Pairs (n_pairs,) bool whose energies differ by the strain, not by atoms that stray."""
+    if any(frame.forces is None for frame in group):
+        return np.ones(len(first), dtype=bool)
+    forces = np.stack([np.asarray(frame.forces) for frame in group])
+    energies = np.array([frame.energy for frame in group])
+    work = ((forces[first] + forces[second]) / 2 * strays).sum(axis=(1, 2))
+    negligible: Array = np.abs(work) <= _STRAY_WORK * np.abs(energies[second] - energies[first])
+    return negligible
 
 
 def _strained(scaled: Array, cells: Array) -> tuple[Array, Array, Array]:
@@ -147,7 +155,7 @@ def _strained(scaled: Array, cells: Array) -> tuple[Array, Array, Array]:
 def _exchanged(pairs: _Pairs, weight: Array, fit: Fit) -> str | None:
     """Say which shears look exchanged: the order that explains the energies much better."""
     size = abs(fit.correlation)
-    best, best_order = size, (0, 1, 2)
+    best, best_order = size, tuple(range(3))
     for order in permutations(range(3)):
         columns = [0, 1, 2, *(3 + k for k in order)]
         work = (pairs.stress[:, columns] * pairs.strain).sum(axis=1)
@@ -158,4 +166,7 @@ def _exchanged(pairs: _Pairs, weight: Array, fit: Fit) -> str | None:
         return None
     names = NAMES[3:]
     wrong = [names[k] for k in range(3) if best_order[k] != k]
-    return f"looks like the components {' and '.join(wrong)} in another order, with which the correlation is {best:.3f}"
+    return (
+        f"looks like the components {' and '.join(wrong)} in another order, with which the "
+        f"correlation is {best:.3f}"
+    )

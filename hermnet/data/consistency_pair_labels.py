@@ -27,7 +27,7 @@ STRESS = "stress against a pair model of the forces"
 _MAX_FRAMES = 300
 _MIN_FRAMES = 8
 _MAX_ATOMS = 6000  # of all frames together
-_SMALLEST_FORCE = 0.05  # eV/A root mean square, below which a frame is too ordered to tell
+_SMALLEST_FORCE = 0.1  # of the split's root mean square, below which a frame is too ordered
 _EXPLAINED = 0.6  # share of the forces' squares that the model must explain
 _CLEAR = 0.7  # correlation of a component with another that counts as exchange
 _MARGIN = 0.25  # by which that must exceed the correlation with its own
@@ -46,9 +46,9 @@ def check_pair_model(split: str, frames: Sequence[Frame]) -> list[Check]:
     Returns:
         The check of the energy and that of the stress.
     """
-    strong = [frame for frame in frames if _is_disordered(frame)]
+    strong = _disordered(frames)
     if len(strong) < _MIN_FRAMES:
-        why = f"only {len(strong)} frames have forces above {_SMALLEST_FORCE} eV/A"
+        why = f"only {len(strong)} frames have forces of some size"
         return [_nothing(ENERGY, split, why), _nothing(STRESS, split, why)]
     mean_size = sum(frame.n_atoms for frame in strong) / len(strong)
     chosen = sample(strong, max(_MIN_FRAMES, min(_MAX_FRAMES, int(_MAX_ATOMS / mean_size))))
@@ -62,9 +62,11 @@ def check_pair_model(split: str, frames: Sequence[Frame]) -> list[Check]:
     return [_energy(split, chosen, prediction), _stress(split, chosen, prediction)]
 
 
-def _is_disordered(frame: Frame) -> bool:
-    forces = frame.forces
-    return forces is not None and float((forces**2).mean()) > _SMALLEST_FORCE**2
+def _disordered(frames: Sequence[Frame]) -> list[Frame]:
+    """Frames whose forces are not small beside those of the others."""
+    squares = [(f, float((f.forces**2).mean())) for f in frames if f.forces is not None]
+    mean = float(np.mean([square for _, square in squares])) if squares else 0.0
+    return [frame for frame, square in squares if square > _SMALLEST_FORCE**2 * mean]
 
 
 def _nothing(name: str, split: str, why: str) -> Check:
@@ -101,26 +103,27 @@ def _stress(split: str, frames: Sequence[Frame], prediction: Prediction) -> Chec
     known = [k for k, f in enumerate(frames) if f.stress is not None and f.volume > 0]
     known = [k for k in known if prediction.explained_by_frame[k] > _EXPLAINED]
     if len(known) < _MIN_FRAMES:
-        return _nothing(STRESS, split, f"only {len(known)} frames with well explained forces and a stress")
+        return _nothing(
+            STRESS, split, f"only {len(known)} frames with well explained forces and a stress"
+        )
     some = [frames[k] for k in known]
     labelled = _traceless(some, np.stack([np.asarray(frame.stress) for frame in some]))
     expected = _traceless(some, prediction.stress[known])
-    order = _best_order(expected, labelled)
     own = Fit.of(expected.ravel(), labelled.ravel())
     size = f"{len(some)} frames, {prediction.explained:.0%} of the forces explained"
-    wrong = [k for k in range(6) if order[k] != k]
-    if wrong:
-        names = ", ".join(f"{NAMES[k]} goes with {NAMES[order[k]]}" for k in wrong)
-        fit = Fit.of(expected[:, order].ravel(), labelled.ravel())
-        text = f"{own}; looks like components in another order: {names} ({fit} then); {size}"
-        return Check(STRESS, split, Verdict.SUSPICIOUS, text, expected.ravel(), labelled.ravel(), own)
-    volume = float(np.median([frame.volume for frame in some]))
-    factors = stress_factors(volume) | {w: f for w, f in forces_factors().items() if "forces" in w}
-    causes = Causes("stress, or else forces, with the opposite sign", factors)
-    verdict, text = PAIR_MODEL.judge(own, causes)
-    return Check(
-        STRESS, split, verdict, f"{text}; {size}", expected.ravel(), labelled.ravel(), own
-    )
+    exchanged = _exchanged(expected, labelled)
+    if exchanged:
+        verdict, text = Verdict.SUSPICIOUS, f"looks like components in another order: {exchanged}"
+    else:
+        verdict, text = PAIR_MODEL.judge(own, _stress_causes(some))
+    return Check(STRESS, split, verdict, f"{text}; {size}", expected.ravel(), labelled.ravel(), own)
+
+
+def _stress_causes(frames: Sequence[Frame]) -> Causes:
+    volume = float(np.median([frame.volume for frame in frames]))
+    # Forces that are read too small make the expected stress too small.
+    forces = {words: factor for words, factor in forces_factors().items() if "forces" in words}
+    return Causes("stress, or else forces, with the opposite sign", stress_factors(volume) | forces)
 
 
 def _traceless(frames: Sequence[Frame], stress: Array) -> Array:
@@ -130,15 +133,20 @@ def _traceless(frames: Sequence[Frame], stress: Array) -> Array:
     return _without_means(frames, components)
 
 
-def _best_order(expected: Array, labelled: Array) -> list[int]:
-    """For each labelled component the model's that it is; its own unless that is clearly wrong."""
+def _exchanged(expected: Array, labelled: Array) -> str:
+    """Which labelled component (n_frames, 6) is which of the model's, where clearly not its own."""
     strength = np.abs(
         [[Fit.of(expected[:, j], labelled[:, i]).correlation for j in range(6)] for i in range(6)]
     )
-    own = strength.diagonal()
     orders = np.array(list(permutations(range(6))))
-    totals = strength[np.arange(6), orders].sum(axis=1)
-    best: list[int] = orders[int(np.argmax(totals))].tolist()
-    moved = [k for k in range(6) if best[k] != k]
-    clear = all(strength[k, best[k]] > max(_CLEAR, own[k] + _MARGIN) for k in moved)
-    return best if clear else list(range(6))
+    best = orders[int(np.argmax(strength[np.arange(6), orders].sum(axis=1)))].tolist()
+    words = []
+    for k in range(6):
+        own, other = strength[k, k], strength[k, best[k]]
+        if best[k] != k and other <= max(_CLEAR, own + _MARGIN):
+            return ""
+        if best[k] != k:
+            words.append(
+                f"{NAMES[k]} goes with {NAMES[best[k]]} (correlation {other:.2f}, own {own:.2f})"
+            )
+    return ", ".join(words)
