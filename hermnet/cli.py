@@ -139,8 +139,12 @@ def _add_list(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_data(
     commands: argparse._SubParsersAction[_Parser],
 ) -> argparse._SubParsersAction[_Parser]:
-    data = commands.add_parser("data", help="convert the data of a recipe", allow_abbrev=False)
+    data = commands.add_parser(
+        "data", help="check or convert the data of a recipe", allow_abbrev=False
+    )
     actions = data.add_subparsers(dest="action", required=True, metavar="action")
+    check = _add(actions, "data check", "whether the labels can be trusted", _check)
+    check.add_argument("--output", metavar="PNG", help="picture, by default in the run folder")
     convert = _add(actions, "data convert", "write a database for data of any size", _convert)
     convert.add_argument("--output", metavar="FOLDER", required=True, help="folder to write")
     convert.add_argument(
@@ -229,6 +233,14 @@ def _predict(arguments: argparse.Namespace) -> None:
         from hermnet import runs
 
         runs.predict(recipe, checkpoint=arguments.checkpoint, output=arguments.output)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    recipe = _recipe(arguments)
+    if recipe is not None:
+        from hermnet import datasets
+
+        datasets.check_data(recipe, output=arguments.output)
 
 
 def _convert(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The data of a recipe: load them, write them as a database."""
+"""The data of a recipe: load them, check what they say, write them as a database."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from hermnet.config import Recipe
 from hermnet.datamodule import DATAMODULES, GraphDataModule
+from hermnet.errors import InputErrors
+from hermnet.folder import RunFolder
 
 
 def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> GraphDataModule:
@@ -25,6 +27,34 @@ def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> Gra
     data.set_cutoff(recipe.model.cutoff)
     data.setup()
     return data
+
+
+def check_data(recipe: Recipe, output: str | None = None) -> Path:
+    """Print what the labels say about themselves, and draw it.
+
+    Args:
+        recipe: whose ``data`` section is checked.
+        output: PNG to write, by default ``data_check.png`` in the run's folder.
+
+    Returns:
+        The picture.
+
+    Raises:
+        InputErrors: if something looks wrong, one line each, after everything has been printed.
+    """
+    from hermnet.data.inspection import inspect_splits
+    from hermnet.data.inspection_plots import draw_inspection
+
+    path = Path(output) if output else RunFolder.of(recipe.name, recipe.trainer).data_check
+    data = load_data(recipe)
+    found = inspect_splits({split: data.graphs(split) for split in data.splits()})
+    print("\n".join(found.lines()), flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_inspection(found, path)
+    print(f"plots: {path}", flush=True)
+    if found.problems:
+        raise InputErrors(found.problems)
+    return path
 
 
 def convert_data(

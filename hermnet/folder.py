@@ -74,6 +74,11 @@ class RunFolder:
         """Where `predict` writes by default."""
         return self.path / "predictions.xyz"
 
+    @property
+    def data_check(self) -> Path:
+        """The picture of a check of the recipe's data."""
+        return self.path / "data_check.png"
+
     def read_splits(self) -> dict[str, list[int]] | None:
         """The random splits of the run, or None where it has none.
 

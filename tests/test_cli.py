@@ -215,7 +215,7 @@ def data_calls(
 ) -> list[tuple[str, dict[str, Any]]]:
     """The same for `hermnet.datasets`."""
     datasets = ModuleType("hermnet.datasets")
-    for name in ("convert_data",):
+    for name in ("check_data", "convert_data"):
 
         def record(recipe: object, *given: object, name: str = name, **options: object) -> None:
             calls.append((name, {"given": given, **options}))
@@ -227,10 +227,12 @@ def data_calls(
 
 
 def test_data_commands(data_calls: list[Any]):
+    assert main(["data", "check", "--config", "mlearn", "data.n_val=5"]) == 0
     assert (
         main(["data", "convert", "--config", "mlearn", "--output", "db", "--split", "train"]) == 0
     )
     assert data_calls == [
+        ("check_data", {"given": (), "output": None}),
         (
             "convert_data",
             {"given": ("db",), "splits": ["train"], "workers": 1, "overwrite": False},
