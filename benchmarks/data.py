@@ -35,6 +35,7 @@ from hermnet.graph import AtomicGraph
 MOLECULE = "aspirin"  # 21 atoms
 DISPLACEMENT = 0.01  # A
 MIB = 1 << 20
+N_WINDOWS = 20  # of time; the best one shows what a machine does that is left alone meanwhile
 
 
 class Repeated(GraphSequence):
@@ -104,17 +105,23 @@ def read_batches(shards: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     batches = iter(data.train_dataloader())
     workers = [worker.pid for worker in getattr(batches, "_workers", [])] or [os.getpid()]
     n_batches = min(len(data.graphs("train")) // arguments.batch_size, arguments.batches)
-    n_warm_up = n_batches // 10
-    edges = [next(batches).n_edges for _ in range(n_warm_up)]
-    start, start_cpu = time.perf_counter(), sum(map(cpu_seconds, workers))
-    edges += [next(batches).n_edges for _ in range(n_batches - n_warm_up)]
-    seconds, cpu = time.perf_counter() - start, sum(map(cpu_seconds, workers)) - start_cpu
-    n_frames = (n_batches - n_warm_up) * arguments.batch_size
+    window = max(1, n_batches // (N_WINDOWS + 1))
+    edges = [next(batches).n_edges for _ in range(window)]  # the first does not count
+    seconds, cpu = [], []
+    for _ in range(N_WINDOWS):
+        start, start_cpu = time.perf_counter(), sum(map(cpu_seconds, workers))
+        edges += [next(batches).n_edges for _ in range(window)]
+        seconds.append(time.perf_counter() - start)
+        cpu.append(sum(map(cpu_seconds, workers)) - start_cpu)
+    n_frames = window * arguments.batch_size  # of a window
     return {
-        "frames": n_frames,
-        "frames_per_second": n_frames / seconds,
-        "cpu_us_per_frame": 1e6 * cpu / n_frames,
+        "frames": N_WINDOWS * n_frames,
+        "frames_per_second": N_WINDOWS * n_frames / sum(seconds),
+        "frames_per_second_of_best_window": n_frames / min(seconds),
+        "cpu_us_per_frame": 1e6 * sum(cpu) / (N_WINDOWS * n_frames),
+        "cpu_us_per_frame_of_best_window": 1e6 * min(cpu) / n_frames,
         "edges_per_frame": sum(edges) / len(edges) / arguments.batch_size,
+        "load_of_machine": os.getloadavg()[0],
         "memory_of_workers": [memory(worker) for worker in workers],
         "memory_of_receiving_process": memory("self"),
     }
@@ -180,8 +187,11 @@ def main() -> None:
     reading, latency_us = found["reading"], found["latency_us"]
     print(f"written: {found['writing']['frames_per_second']:.0f} frames/s")
     print(
-        f"read with neighbors: {reading['frames_per_second']:.0f} frames/s, "
-        f"{reading['cpu_us_per_frame']:.0f} us of a worker's processor per frame"
+        f"read with neighbors: {reading['frames_per_second']:.0f} frames/s "
+        f"(best window {reading['frames_per_second_of_best_window']:.0f}), "
+        f"{reading['cpu_us_per_frame']:.0f} us of a worker's processor per frame "
+        f"(best window {reading['cpu_us_per_frame_of_best_window']:.0f}), "
+        f"load of the machine {reading['load_of_machine']:.1f}"
     )
     for worker in reading["memory_of_workers"]:
         print("worker: " + ", ".join(f"{name} {size:.0f} MiB" for name, size in worker.items()))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 LABELS = ("energy", "forces", "stress")
 _PROPERTIES = ("scalars", "dipole")
+_LARGEST_IN_PIPE = 4_000_000  # bytes; beyond that copying them takes longer than sharing
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,30 @@ class AtomicGraph:
 
 
 torch.export.register_dataclass(AtomicGraph)
+
+
+def _of_tensors(tensors: dict[str, Tensor | None]) -> AtomicGraph:
+    return AtomicGraph(**tensors)  # type: ignore[arg-type]
+
+
+def _of_arrays(arrays: dict[str, NDArray[Any] | None]) -> AtomicGraph:
+    return _of_tensors({k: None if v is None else torch.from_numpy(v) for k, v in arrays.items()})
+
+
+def _to_another_process(graph: AtomicGraph) -> tuple[Callable[..., AtomicGraph], tuple[Any]]:
+    """How a graph goes from one process to another: a small one through the pipe.
+
+    Torch sends each tensor as a shared file of its own, which takes longer than a small batch.
+    """
+    tensors = {k: v for k, v in vars(graph).items() if v is not None}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    plain = all(t.device.type == "cpu" and not t.requires_grad for t in tensors.values())
+    if size > _LARGEST_IN_PIPE or not plain:
+        return _of_tensors, (vars(graph),)
+    return _of_arrays, ({k: None if v is None else v.numpy() for k, v in vars(graph).items()},)
+
+
+ForkingPickler.register(AtomicGraph, _to_another_process)
 
 
 def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:

@@ -95,7 +95,7 @@ def test_data(tmp_path: Path):
     few = ("--frames", "400", "--batch-size", "8", "--workers", "1", "--folder", str(tmp_path))
     run("data.py", output, "--root", str(tmp_path), *few)
     found = json.loads(output.read_text(encoding="utf-8"))
-    assert found["reading"]["frames"] == 45 * 8
+    assert found["reading"]["frames"] == 20 * 2 * 8
     assert found["reading"]["edges_per_frame"] == pytest.approx(21 * 6 - 12, abs=1)
     assert found["reading"]["frames_per_second"] > 0
     assert 0 < found["latency_us"]["median"] <= found["latency_us"]["p99"]

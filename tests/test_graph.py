@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
+from ase.build import bulk
 from torch.utils import _pytree as pytree
 
 import structures
@@ -129,3 +131,18 @@ def test_properties_are_labels_like_others(three: list[AtomicGraph]):
     assert collate([three[0], replace(three[1], scalars=None)]).dipole is not None
     bare = batch.without_labels()
     assert [name for name in LABELS if getattr(bare, name) is not None] == []
+
+
+@pytest.mark.parametrize("largest", [0, 10**6])
+def test_a_graph_reaches_another_process_whole(monkeypatch: pytest.MonkeyPatch, largest: int):
+    monkeypatch.setattr("hermnet.graph._LARGEST_IN_PIPE", largest)
+    graph = replace(graph_from_atoms(bulk("Cu"), 3.0), energy=torch.ones(1).double())
+    blob = bytes(ForkingPickler.dumps(graph))
+    assert (b"numpy" in blob) == (largest > 0)
+    found = ForkingPickler.loads(blob)
+    for name, value in vars(graph).items():
+        if value is None:
+            assert vars(found)[name] is None
+        else:
+            torch.testing.assert_close(vars(found)[name], value, rtol=0, atol=0)
+    found.positions.add_(1.0)  # memory of its own
