@@ -68,7 +68,7 @@ class DeePMD(FileDataModule):
         names = _names(sets)
         periodic = not (system / "nopbc").exists()
         arrays = [_arrays(folder, names, len(atom_types), periodic) for folder in sets]
-        joined = {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
+        joined = {name: _joined(sets, name, arrays) for name in names}
         n_frames = len(joined["coord"])
         rows = joined.get("real_atom_types", np.tile(atom_types, (n_frames, 1)))
         numbers = self._numbers(system, rows.astype(np.int64))
@@ -141,6 +141,17 @@ def _arrays(folder: Path, names: Sequence[str], n_atoms: int, periodic: bool) ->
     return arrays
 
 
+def _joined(sets: Sequence[Path], name: str, arrays: Sequence[dict[str, Array]]) -> Array:
+    """An array of all sets."""
+    widths: dict[int, str] = {}
+    for folder, part in zip(sets, arrays, strict=True):
+        widths.setdefault(part[name].shape[1], folder.name)
+    if len(widths) > 1:
+        found = " and ".join(f"{width} in {where}" for width, where in widths.items())
+        raise InputError(f"{sets[0].parent}: {name}.npy has other numbers per frame: {found}")
+    return np.concatenate([part[name] for part in arrays])
+
+
 def _load(path: Path) -> Array:
     try:
         array: Array = np.load(path, allow_pickle=False)
@@ -148,6 +159,8 @@ def _load(path: Path) -> Array:
         raise InputError(f"cannot read {path}: {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise InputError(f"{path} is no array with a row for each frame")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} does not hold numbers, but {array.dtype}")
     return array
 
 
