@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import final
 
@@ -10,6 +9,7 @@ from ase.io import read
 
 from hermnet.data.files import FileDataModule
 from hermnet.data.frames import Frame, FrameList
+from hermnet.data.slices import frame_slice
 from hermnet.errors import InputError
 
 
@@ -23,11 +23,10 @@ class ExtXYZ(FileDataModule):
 
     def open(self, path: Path, part: str) -> FrameList:
         """See `FileDataModule.open`."""
-        if part and not re.fullmatch(r"(-?\d*:){1,2}-?\d*", part):
-            raise InputError(f"{path}::{part}: '{part}' is no slice of frames, such as 0:1000")
+        wanted = frame_slice(path, part)
         # ASE's readers raise whatever their format's parser happens to raise.
         try:
-            frames = read(path, index=part or ":", do_not_split_by_at_sign=True)
+            frames = read(path, index=wanted, do_not_split_by_at_sign=True)
         except Exception as error:
             raise InputError(f"ASE cannot read {path}: {type(error).__name__}: {error}") from error
         if not frames:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from hermnet.data.files import FileDataModule
 from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, Frames
+from hermnet.data.npz import read_npz
 from hermnet.errors import InputError, nearest
 
 Array = NDArray[Any]
@@ -105,11 +104,7 @@ class PackedFrames(Frames):
 
 
 def _read(path: Path) -> dict[str, Array]:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, TypeError, BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    arrays, _ = read_npz(path)
     return {name: array for name, array in arrays.items() if array.ndim > 0}
 
 

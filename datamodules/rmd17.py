@@ -5,25 +5,23 @@ Christensen and von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020), ar
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import torch
-from ase import Atoms
 from numpy.typing import NDArray
 
+from hermnet.data.graphs import graphs_of
+from hermnet.data.labels import Labelling
+from hermnet.data.npz import read_npz
+from hermnet.data.trajectory import Trajectory
 from hermnet.datamodule import GraphDataModule, at_least
 from hermnet.errors import InputError, nearest
 from hermnet.graph import AtomicGraph
-from hermnet.neighbors import graph_from_atoms
-from hermnet.units import to_internal
 
-_ARRAYS = ("nuclear_charges", "coords", "energies", "forces")
+_VALUES = {"coords": "positions", "energies": "energy", "forces": "forces"}  # and our names
+_ARRAYS = ("nuclear_charges", *_VALUES)
 _PARTS = ("train", "test")
 
 
@@ -102,11 +100,22 @@ class RMD17(GraphDataModule):
                 f"{self.molecule}, split {self.split}"
             )
         order = np.random.default_rng(self.seed).permutation(n_frames["train"])
-        return {
-            "train": _graphs(parts["train"], order[: self.n_train]),
-            "val": _graphs(parts["train"], order[self.n_train : self.n_train + self.n_val]),
-            "test": _graphs(parts["test"], np.arange(n_test)),
+        train, test = (self._frames_of(part, arrays) for part, arrays in parts.items())
+        labelling = Labelling.parse(("energy", "forces"), units={"energy": "kcal/mol"})
+        chosen = {
+            "train": (train, order[: self.n_train]),
+            "val": (train, order[self.n_train : self.n_train + self.n_val]),
+            "test": (test, np.arange(n_test)),
         }
+        return {
+            split: list(graphs_of(frames, labelling, indices.tolist()))
+            for split, (frames, indices) in chosen.items()
+        }
+
+    def _frames_of(self, part: str, arrays: dict[str, NDArray[Any]]) -> Trajectory:
+        values = {ours: arrays[name] for name, ours in _VALUES.items()}
+        name = f"rMD17 {self.molecule}, split {self.split}, {part}"
+        return Trajectory(arrays["nuclear_charges"], values, name)
 
 
 def _packaged() -> Path:
@@ -131,15 +140,10 @@ def _load(root: Path, molecule: str, split: int, part: str) -> dict[str, NDArray
 
 
 def _open(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            keys = list(file)
-            arrays = {name: file[name] for name in _ARRAYS if name in keys}
-    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    arrays, there = read_npz(path, _ARRAYS)
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; it has {', '.join(keys)}")
+        raise InputError(f"{path} lacks {', '.join(missing)}; it has {there}")
     expected = (len(arrays["energies"]), len(arrays["nuclear_charges"]), 3)
     for name in ("coords", "forces"):
         if arrays[name].shape != expected:
@@ -176,16 +180,3 @@ def _offer(root: Path, molecule: str) -> str:
         return f"splits of {molecule} there: {sorted(splits[molecule])}"
     numbers = sorted(set().union(*splits.values()))
     return f"molecules there: {nearest(molecule, splits)}, splits there: {numbers}"
-
-
-def _graphs(arrays: dict[str, NDArray[Any]], chosen: NDArray[Any]) -> list[AtomicGraph]:
-    energies = arrays["energies"].astype(np.float64) * to_internal("energy", "kcal/mol")
-    forces = arrays["forces"].astype(np.float64) * to_internal("forces", "kcal/mol/A")
-    return [
-        replace(
-            graph_from_atoms(Atoms(arrays["nuclear_charges"], arrays["coords"][frame])),
-            energy=torch.tensor([energies[frame]], dtype=torch.float64),
-            forces=torch.tensor(forces[frame], dtype=torch.float64),
-        )
-        for frame in chosen
-    ]

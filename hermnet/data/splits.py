@@ -16,6 +16,7 @@ def carve(
     parts: Mapping[str, float],
     seed: int,
     groups: Sequence[object] | None = None,
+    rest: str | None = "train",
 ) -> Indices:
     """Take frames for validation and test out of the training frames.
 
@@ -25,12 +26,13 @@ def carve(
         seed: of the permutation; the same seed gives the same splits.
         groups: what each frame belongs to, such as its trajectory; a group stays together, so a
             part gets at least as many frames as asked for unless it would take the last group.
+        rest: the split that gets all other frames; None to leave them out.
 
     Returns:
-        Ascending indices of each part and of ``train``, the rest.
+        Ascending indices of each part and of `rest`.
 
     Raises:
-        InputError: if nothing is left to train on.
+        InputError: if there are fewer frames than asked for, or nothing is left to train on.
     """
     wanted = {name: _count(name, part, n_frames) for name, part in parts.items()}
     rng = np.random.default_rng(seed)
@@ -46,11 +48,14 @@ def carve(
         while queue and len(taken) < count:
             taken += queue.pop(0)
         splits[name] = sorted(taken)
-    splits["train"] = sorted(index for group in queue for index in group)
+    asked = ", ".join(f"{name} {count}" for name, count in wanted.items())
+    what = "frames" if groups is None else f"frames in {len(names)} groups"
+    if rest is not None:
+        splits[rest] = sorted(index for group in queue for index in group)
     if not splits["train"]:
-        asked = ", ".join(f"{name} {count}" for name, count in wanted.items())
-        what = "frames" if groups is None else f"frames in {len(names)} groups"
         raise InputError(f"{asked} leaves nothing to train on: there are {n_frames} {what}")
+    if any(len(splits[name]) < count for name, count in wanted.items()):
+        raise InputError(f"{asked} are more than there are: {n_frames} {what}")
     return splits
 
 

@@ -40,3 +40,16 @@ def test_something_must_be_left_to_train_on():
 def test_a_part_is_a_number_or_a_fraction(part: float):
     with pytest.raises(InputError, match="n_val must be a"):
         carve(10, {"val": part}, seed=0)
+
+
+def test_what_is_left_may_go_to_another_split_or_to_none():
+    found = carve(10, {"train": 3, "val": 2}, seed=0, rest="test")
+    assert {name: len(indices) for name, indices in found.items()} == {
+        "train": 3,
+        "val": 2,
+        "test": 5,
+    }
+    found = carve(10, {"test": 4, "train": 6}, seed=0, rest=None)
+    assert sorted(found["test"] + found["train"]) == list(range(10))
+    with pytest.raises(InputError, match="test 4, train 7 are more than there are: 10 frames"):
+        carve(10, {"test": 4, "train": 7}, seed=0, rest=None)

@@ -1,0 +1,40 @@
+"""Arrays of npz files; nothing that is pickled is opened."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hermnet.errors import InputError
+
+Array = NDArray[Any]
+
+
+def read_npz(path: Path, wanted: Container[str] | None = None) -> tuple[dict[str, Array], str]:
+    """The arrays of a file.
+
+    Args:
+        path: the file.
+        wanted: names of the arrays to read; all if not given.
+
+    Returns:
+        Those of the arrays that are there, and for messages the names of all.
+
+    Raises:
+        InputError: if it cannot be read, or a wanted array holds Python objects.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names = list(file.files)
+            arrays = {name: file[name] for name in names if wanted is None or name in wanted}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    except (BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return arrays, ", ".join(names)
