@@ -17,7 +17,6 @@ from hermnet.data.inspection_distances import bin_centers
 from hermnet.data.inspection_facts import SplitFacts
 
 _DPI = 130
-_COLUMNS = 3
 _PANEL = (5.0, 4.0)  # inches
 _COLOURS = ("#3b6fb6", "#e07b39", "#2a8c6a", "#a0509c", "#8c7a2b", "#777777")
 _VERDICTS = {
@@ -32,7 +31,6 @@ _AXES = {
     STRESS: ("stress of the pair model, eV/A$^3$", "stress, eV/A$^3$"),
 }
 _MAX_POINTS = 3000  # of a scatter
-_BINS = 80
 
 
 def draw_inspection(inspection: Inspection, path: Path) -> None:
@@ -46,11 +44,11 @@ def draw_inspection(inspection: Inspection, path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = _panels(inspection)
-    n_rows = -(-len(panels) // _COLUMNS)
-    size = (_PANEL[0] * min(_COLUMNS, len(panels)), _PANEL[1] * n_rows)
-    figure = Figure(figsize=size, layout="constrained")
+    n_rows = 1 if len(panels) <= 2 else 2
+    n_columns = -(-len(panels) // n_rows)
+    figure = Figure(figsize=(_PANEL[0] * n_columns, _PANEL[1] * n_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(n_rows, min(_COLUMNS, len(panels)), squeeze=False).ravel()
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis, draw in zip(axes, panels, strict=False):
         draw(axis)
         axis.grid(alpha=0.25)
@@ -77,6 +75,8 @@ def _panels(inspection: Inspection) -> list[Callable[[Any], None]]:
 
 def _distances(axis: Any, splits: Sequence[SplitFacts]) -> None:
     lengths = bin_centers()
+    first = min((int(f.histogram.argmax()) for f in splits if f.histogram.any()), default=0)
+    axis.set_xlim(max(0.0, lengths[first] - 1.0), lengths[-1])
     for facts, colour in _coloured(splits):
         if not facts.histogram.any():
             continue
@@ -90,32 +90,35 @@ def _energies(axis: Any, splits: Sequence[SplitFacts]) -> None:
     values = {facts.name: facts.energies for facts in splits}
     middle = float(np.median(np.concatenate(list(values.values()))))
     moved = {name: 1e3 * (energies - middle) for name, energies in values.items()}
-    _histogram(axis, splits, moved)
+    _histogram(axis, splits, moved, n_bins=40)
     axis.set(title="energy", xlabel=f"meV/atom, from the median {middle:.6g} eV/atom")
 
 
 def _forces(axis: Any, splits: Sequence[SplitFacts]) -> None:
-    _histogram(axis, splits, {facts.name: facts.forces.ravel() for facts in splits})
-    axis.set(title="force components", xlabel="eV/A")
+    forces = {facts.name: facts.forces.ravel() for facts in splits}
+    _histogram(axis, splits, forces, n_bins=80)
+    axis.set(title="force components", xlabel="eV/A", yscale="log")
 
 
 def _stress(axis: Any, splits: Sequence[SplitFacts]) -> None:
     values = [facts.stress for facts in splits if len(facts.stress)]
     stress = np.concatenate(values)
-    bins = _bins(stress.ravel())
+    bins = _bins(stress.ravel(), 80)
     for columns, label, colour in (
         (slice(0, 3), "xx, yy, zz", _COLOURS[0]),
         (slice(3, 6), "yz, xz, xy", _COLOURS[1]),
     ):
         axis.hist(stress[:, columns].ravel(), bins, histtype="step", color=colour, label=label)
-    axis.set(title="stress, all splits", xlabel="GPa, positive under tension", ylabel="number")
-    axis.set_yscale("log")
+    axis.set(title="stress components, all splits", xlabel="GPa, positive under tension")
+    axis.set(ylabel="number", yscale="log")
     _legend(axis)
 
 
-def _histogram(axis: Any, splits: Sequence[SplitFacts], values: dict[str, Array]) -> None:
-    """Of every split as a share of its values, on a logarithmic axis."""
-    bins = _bins(np.concatenate(list(values.values())))
+def _histogram(
+    axis: Any, splits: Sequence[SplitFacts], values: dict[str, Array], n_bins: int
+) -> None:
+    """Of every split as a share of its values."""
+    bins = _bins(np.concatenate(list(values.values())), n_bins)
     for facts, colour in _coloured(splits):
         mine = values[facts.name]
         if len(mine):
@@ -123,22 +126,19 @@ def _histogram(axis: Any, splits: Sequence[SplitFacts], values: dict[str, Array]
             label = f"{facts.name} ({len(mine)})"
             axis.hist(mine, bins, weights=weights, histtype="step", color=colour, label=label)
     axis.set_ylabel("share of the split")
-    axis.set_yscale("log")
     _legend(axis)
 
 
-def _bins(values: Array) -> Array:
+def _bins(values: Array, n_bins: int) -> Array:
     low, high = float(values.min()), float(values.max())
     edge = max(1e-6, 1e-6 * abs(low)) if low == high else 0.0
-    return np.linspace(low - edge, high + edge, _BINS + 1)
+    return np.linspace(low - edge, high + edge, n_bins + 1)
 
 
 def _comparison(axis: Any, checks: Sequence[Check]) -> None:
-    largest = 0.0
     for check, colour in zip(checks, _cycle(len(checks)), strict=True):
         some = slice(None, None, -(-len(check.expected) // _MAX_POINTS))
         x, y = check.expected[some], check.labelled[some]
-        largest = max(largest, float(np.abs(x).max()), float(np.abs(y).max()))
         label = f"{check.split}: {check.verdict}"
         if check.fit is not None:
             label += f", slope {check.fit.slope:.3g}, corr. {check.fit.correlation:.3f}"
