@@ -138,6 +138,13 @@ def test_the_commands_on_own_data_run(folder: Path):
         assert list(run.rglob(name)), f"{name} is not in the run folder"
 
 
+def test_the_data_of_quickstart_are_sound(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (argv,) = [argv for argv in COMMANDS if argv[:2] == ["data", "check"]]
+    assert cli.main([*argv, "data.n_train=200", "data.n_test=50"]) == 0
+    assert "no problem found" in capsys.readouterr().out
+    assert Path("runs/quickstart/data_check.png").is_file()
+
+
 def test_data_are_converted_for_training(folder: Path):
     (argv,) = [argv for argv in COMMANDS if argv[:2] == ["data", "convert"]]
     small = ["data.n_train=20", "data.n_val=5", "data.n_test=10"]
