@@ -31,9 +31,9 @@ _OWN = "metal"  # the style in which ASE leaves numbers as they are
 class Lammps(FileDataModule):
     """Frames of LAMMPS text dumps, with forces and with energies from another file.
 
-    Forces are the columns fx, fy and fz unless `forces` names others. Elements come from the column ``element`` or from
-    `type_map`. Other columns that LAMMPS computes (``c_``, ``v_``, ``f_``) are values of a frame by
-    their names. A part is a slice of the frames, such as ``md.dump::0:1000``.
+    Forces are the columns fx, fy and fz unless `forces` names others. Elements come from the column
+    ``element`` or from `type_map`. Other columns that LAMMPS computes (``c_``, ``v_``, ``f_``) are
+    values of a frame by their names. A part is a slice of the frames, such as ``md.dump::0:1000``.
 
     Args:
         type_map: element symbols of the atom types 1, 2, ..., instead of the column ``element``.

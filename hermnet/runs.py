@@ -21,6 +21,7 @@ from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
+from hermnet.freezing import freeze
 from hermnet.model_options import ModelOptions
 from hermnet.models import make_model
 from hermnet.network import Network
@@ -62,7 +63,8 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     _check_elements(data, model, data.splits())
     _warn_of_rare_relations(model, data)
     objective = workflow.objective(model, recipe.training, data)
-    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective)
+    frozen = freeze(model, recipe.training.freeze, _known_elements(recipe.model))
+    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, frozen)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         folder.prepare(resume is not None)
@@ -138,6 +140,10 @@ def _again(recipe: Recipe, checkpoint: Checkpoint) -> Network:
     pl.seed_everything(recipe.training.seed, verbose=False)
     stored = (checkpoint.elements, checkpoint.mean_neighbors, checkpoint.units)
     return make_model(recipe.model, *stored)
+
+
+def _known_elements(options: ModelOptions) -> tuple[int, ...] | None:
+    return None if options.init_from is None else read_checkpoint(options.init_from).elements
 
 
 def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from hermnet.checkpoint import describe, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
+from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
 from hermnet.losses import LossTerm, loss_function
 from hermnet.network import Network
@@ -42,6 +43,8 @@ class TrainingOptions:
         scheduler_interval: whether the scheduler counts epochs or steps.
         ema_decay: decay of the moving average of the weights, which is what is validated, tested
             and kept; null for none.
+        freeze: what stays as it is: embedding, interactions, readout, names of relations, or with
+            ``model.init_from`` known for all that the checkpoint knew.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
@@ -60,6 +63,7 @@ class TrainingOptions:
     scheduler: dict[str, Any] | None = None
     scheduler_interval: Literal["epoch", "step"] = "epoch"
     ema_decay: float | None = 0.99
+    freeze: list[str] = field(default_factory=list)
     compile: bool = False
     threads: int | None = None
     seed: int = 0
@@ -96,6 +100,7 @@ class PotentialTask(pl.LightningModule):
         options: the recipe's ``training`` section.
         recipe: the resolved recipe as plain types, kept in checkpoints.
         objective: what is minimized; by default energies, forces and stress of a potential.
+        frozen: the weights that do not change; by default none.
     """
 
     def __init__(
@@ -104,11 +109,13 @@ class PotentialTask(pl.LightningModule):
         options: TrainingOptions,
         recipe: Mapping[str, Any],
         objective: Objective | None = None,
+        frozen: Frozen | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
+        self.frozen = frozen or Frozen()
         if objective is None:
             function = loss_function(options.loss, options.huber_delta)
             objective = EnergyObjective(_energies(potential), options.weights(), function)
@@ -181,6 +188,7 @@ class PotentialTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
         optimizer, scheduler = self._optimizer_and_scheduler()
+        self.frozen.guard(optimizer)
         if scheduler is None:
             return optimizer
         schedule = {

@@ -11,8 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hermnet.class_path import build
 from hermnet.config import Recipe
@@ -54,7 +55,9 @@ def make_trainer(
         )
     callbacks = _checkpoints(folder, task.monitor() if has_val else None)
     if recipe.training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False))
+        # Interpolating several tensors at once leaves weights that do not change as they are.
+        average = get_ema_multi_avg_fn(recipe.training.ema_decay)
+        callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=average))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
     options["callbacks"] = callbacks
     options["logger"] = _loggers(options.get("logger"), folder, resume)
