@@ -22,9 +22,11 @@ from hermnet.data.packed import PackedFrames
 from hermnet.data.qm9 import (
     ARCHIVE,
     ARCHIVE_MD5,
+    ATOMS,
     EXCLUDED,
     N_EXCLUDED,
     PROPERTIES,
+    of_atoms,
     read_archive,
     read_excluded,
 )
@@ -37,6 +39,8 @@ from hermnet.units import scalar_unit
 _TARGETS = {name: scalar_unit(unit)[1] for name, unit in PROPERTIES.items() if name not in "ABC"}
 _N_TRAIN, _N_VAL = 110_000, 10_000  # of the published archive
 _SPLITS = ("train", "val", "test")
+
+Array = NDArray[Any]
 
 
 @final
@@ -54,6 +58,8 @@ class QM9(GraphDataModule):
         exclude: the list of uncharacterized molecules; by default uncharacterized.txt beside the
             archive.
         checksum: MD5 of the archive; null to take any archive.
+        atomization: whether u0, u298, h298, g298 and cv are those of the molecule without those of
+            its isolated atoms (QM9's own references); models are as accurate either way.
         n_train: number of training molecules; if not given 110000, or all that the file's own split
             has.
         n_val: number of validation molecules; if not given 10000, or all.
@@ -70,6 +76,7 @@ class QM9(GraphDataModule):
         targets: list[str] | None = None,
         exclude: str | None = None,
         checksum: str | None = ARCHIVE_MD5,
+        atomization: bool = False,
         n_train: int | None = None,
         n_val: int | None = None,
         n_test: int | None = None,
@@ -81,10 +88,11 @@ class QM9(GraphDataModule):
         self.scalar_units = tuple(_TARGETS[name] for name in self.scalar_names)
         self.exclude = None if exclude is None else Path(exclude).expanduser()
         self.checksum = checksum
-        given = {"n_train": n_train, "n_val": n_val, "n_test": n_test}
+        self.atomization = atomization
         self.sizes = {
-            name.removeprefix("n_"): None if n is None else at_least(name, n, name == "n_train")
-            for name, n in given.items()
+            "train": None if n_train is None else at_least("n_train", n_train, 1),
+            "val": None if n_val is None else at_least("n_val", n_val, 0),
+            "test": None if n_test is None else at_least("n_test", n_test, 0),
         }
         self._indices: Indices | None = None
 
@@ -96,20 +104,14 @@ class QM9(GraphDataModule):
                 lacks a target, has one in another unit, or has fewer molecules than asked for.
         """
         path = self._path()
-        if path.suffix == ".npz":
-            frames, units, split = self._packed(path)
-        else:
-            frames, units, split = self._archive(path), PROPERTIES, None
+        frames, split = self._packed(path) if path.suffix == ".npz" else (self._archive(path), None)
         if self._indices is None:
             self._indices = self._split(len(frames)) if split is None else self._parts(path, split)
         last = max(index for part in self._indices.values() for index in part)
         if last >= len(frames):
             raise InputError(f"the run's splits name molecule {last}, {path} holds {len(frames)}")
-        scalars = {name: units[name] for name in self.scalar_names}
-        labelling = Labelling.parse((), scalars=scalars)
-        for name, unit in zip(self.scalar_names, labelling.scalars.units, strict=True):
-            if unit != _TARGETS[name]:
-                raise InputError(f"{path}: {name} is in '{unit}', not in '{_TARGETS[name]}'")
+        units = dict(zip(self.scalar_names, self.scalar_units, strict=True))
+        labelling = Labelling.parse((), scalars=units)
         return {split: graphs_of(frames, labelling, part) for split, part in self._indices.items()}
 
     def split_indices(self) -> Indices | None:
@@ -137,20 +139,37 @@ class QM9(GraphDataModule):
                 f"{self.exclude or path.with_name(EXCLUDED)} names {len(excluded)} molecules; "
                 f"QM9's list of uncharacterized ones has {N_EXCLUDED}"
             )
-        arrays = read_archive(path, self.checksum)
+        arrays = self._values(path, read_archive(path, self.checksum), PROPERTIES)
         chosen = np.flatnonzero(~np.isin(arrays["gdb_index"], sorted(excluded)))
-        how = ("qm9", *map(str, sorted(excluded)))
+        how = ("qm9", str(self.atomization), *map(str, sorted(excluded)))
         return PackedFrames(arrays, stamp, how, chosen, in_memory=False)
 
-    def _packed(self, path: Path) -> tuple[Frames, Mapping[str, str], NDArray[Any] | None]:
-        """Frames, the units of their scalars, and the file's own splits."""
+    def _packed(self, path: Path) -> tuple[Frames, Array | None]:
+        """Frames, and the file's own splits."""
         stamp = FileStamp.of(path)
         arrays, there = read_npz(path)
-        for name in self.scalar_names:
+        for name in ("n_atoms", "numbers", *self.scalar_names):
             if name not in arrays:
                 raise InputError(f"{path} has no '{name}'; it has {there}")
-        units = {**_TARGETS, **_declared(path, arrays)}
-        return PackedFrames(arrays, stamp, ("packed",)), units, arrays.get("split")
+        values = self._values(path, arrays, {**_TARGETS, **_declared(path, arrays)})
+        return PackedFrames(values, stamp, ("qm9", str(self.atomization))), arrays.get("split")
+
+    def _values(
+        self, path: Path, arrays: Mapping[str, Array], units: Mapping[str, str]
+    ) -> dict[str, Array]:
+        """The arrays with the targets in their units, and without atoms if that is wanted."""
+        values = dict(arrays)
+        for name, wanted in zip(self.scalar_names, self.scalar_units, strict=True):
+            try:
+                factor, unit = scalar_unit(units[name])
+            except InputError as error:
+                raise InputError(f"{path}: {name}: {error}") from error
+            if unit != wanted:
+                raise InputError(f"{path}: {name} is in '{unit}', not in '{wanted}'")
+            values[name] = arrays[name] * factor
+            if self.atomization and name in ATOMS:
+                values[name] = values[name] - of_atoms(name, path, arrays)
+        return values
 
     def _split(self, n_frames: int) -> Indices:
         train, val, test = (self.sizes[name] for name in _SPLITS)
@@ -160,7 +179,7 @@ class QM9(GraphDataModule):
         wanted = {**first, "val": val, "train": train}
         return carve(n_frames, wanted, self.seed, rest="test" if test is None else None)
 
-    def _parts(self, path: Path, split: NDArray[Any]) -> Indices:
+    def _parts(self, path: Path, split: Array) -> Indices:
         """The file's own splits, or as many of their molecules as are asked for."""
         found: Indices = {}
         for name in _SPLITS:
@@ -182,7 +201,7 @@ def _checked(targets: list[str]) -> tuple[str, ...]:
     return tuple(targets)
 
 
-def _declared(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+def _declared(path: Path, arrays: Mapping[str, Array]) -> dict[str, str]:
     """The units that the file's ``meta``, JSON, gives."""
     try:
         units = json.loads(str(arrays["meta"]))["units"] if "meta" in arrays else {}

@@ -10,7 +10,7 @@ import bz2
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from hermnet.data.cache import cache_folder
 from hermnet.data.npz import read_npz, write_npz
-from hermnet.elements import number
+from hermnet.elements import number, symbol
 from hermnet.errors import InputError
+from hermnet.units import scalar_unit
 
 ARCHIVE = "dsgdb9nsd.xyz.tar.bz2"
 ARCHIVE_MD5 = "ad1ebd51ee7f5b3a6e32e974e5d54012"  # figshare's, of 86144227 bytes
@@ -44,6 +45,14 @@ PROPERTIES = {
     "h298": "Hartree",
     "g298": "Hartree",
     "cv": "cal/(mol K)",
+}
+# What an isolated atom has, in these units, by atomic number; nothing for zpve (atomref.txt).
+ATOMS = {
+    "u0": {1: -0.500273, 6: -37.846772, 7: -54.583861, 8: -75.064579, 9: -99.718730},
+    "u298": {1: -0.498857, 6: -37.845355, 7: -54.582445, 8: -75.063163, 9: -99.717314},
+    "h298": {1: -0.497912, 6: -37.844411, 7: -54.581501, 8: -75.062219, 9: -99.716370},
+    "g298": {1: -0.510927, 6: -37.861317, 7: -54.598897, 8: -75.079532, 9: -99.733544},
+    "cv": dict.fromkeys((1, 6, 7, 8, 9), 2.981),
 }
 _FORMAT = 1  # of the copy in the cache; to be raised when the arrays change
 
@@ -104,6 +113,28 @@ def read_excluded(path: Path) -> set[int]:
     if not found:
         raise InputError(f"{path} names no molecule: no line begins with a whole number")
     return found
+
+
+def of_atoms(name: str, path: Path, arrays: Mapping[str, Array]) -> Array:
+    """What the isolated atoms of each molecule have together, (n_frames,) in eV or cal/(mol K).
+
+    Args:
+        name: one of `ATOMS`.
+        path: for messages.
+        arrays: ``n_atoms`` and ``numbers`` of packed frames.
+
+    Raises:
+        InputError: for an element that QM9 does not have.
+    """
+    numbers, n_atoms = arrays["numbers"], arrays["n_atoms"]
+    unknown = set(np.unique(numbers).tolist()) - set(ATOMS[name])
+    if unknown:
+        raise InputError(f"{path}: QM9 has no isolated {symbol(min(unknown))}, so no {name} of it")
+    own = np.zeros(max(ATOMS[name]) + 1)
+    own[list(ATOMS[name])] = list(ATOMS[name].values())
+    frames = np.repeat(np.arange(len(n_atoms)), n_atoms)
+    sums = np.bincount(frames, weights=own[numbers], minlength=len(n_atoms))
+    return sums * scalar_unit(PROPERTIES[name])[0]
 
 
 def parse_molecule(text: str) -> tuple[list[int], list[list[float]], int, list[float]]:
