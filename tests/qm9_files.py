@@ -32,7 +32,9 @@ LIST = """
 
 def molecule(index: int) -> str:
     """A stretched methane whose gap is index/1000 and whose u0 is -40.47893 - index/1000 Ha."""
-    text = METHANE.replace("gdb 1\t", f"gdb {index}\t").replace("1.4637511618", f"1.46{index:03d}")
+    text = METHANE.replace("gdb 1\t", f"gdb {index}\t").replace(
+        "1.4637511618", f"{1.3 + 0.03 * index:.2f}"
+    )
     return text.replace("0.5048", f"{index / 1000}").replace(
         "-40.47893", f"{-40.47893 - index / 1000:.6f}"
     )

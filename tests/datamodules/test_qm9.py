@@ -15,6 +15,7 @@ from hermnet import runs
 from hermnet.config import resolve
 from hermnet.data import qm9
 from hermnet.datamodules.qm9 import QM9
+from hermnet.datasets import check_data
 from hermnet.errors import InputError
 from qm9_files import LIST, METHANE, molecule, write_archive
 
@@ -144,6 +145,12 @@ def test_the_archive_is_unpacked_once(root: Path, monkeypatch: pytest.MonkeyPatc
     assert len(list((root / "cache" / "qm9").iterdir())) == 2
     monkeypatch.setenv("HERMNET_CACHE", str(root / "uncharacterized.txt"))  # no folder
     assert len(QM9(root=str(root), **FEW).read()["train"]) == 5
+
+
+def test_a_check_of_the_data_needs_no_energies(root: Path, capsys: pytest.CaptureFixture[str]):
+    few = [f"data.root={root}", "data.checksum=null", "data.n_train=6", "data.n_val=2"]
+    assert check_data(resolve("qm9", few), output=str(root / "check.png")).is_file()
+    assert "no problem found" in capsys.readouterr().out
 
 
 def test_the_checksum(root: Path):
