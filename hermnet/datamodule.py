@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hermnet.data.cache import facts_of
 from hermnet.data.facts import Facts
@@ -20,6 +20,7 @@ from hermnet.data.graphs import (
     link,
     linked_fingerprint,
 )
+from hermnet.data.loading import Loader
 from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
 from hermnet.data.validity import (
     CLOSEST,
@@ -255,13 +256,12 @@ class GraphDataModule(LightningDataModule, ABC):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(self, graphs: GraphSequence, **batching: Any) -> DataLoader[AtomicGraph]:
-        return DataLoader(
-            cast("Dataset[AtomicGraph]", graphs),
+        return Loader.of(
+            graphs,
+            collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            # A generator of its own: otherwise every loop draws from the global one.
             generator=torch.Generator().manual_seed(self.seed),
             **batching,
         )

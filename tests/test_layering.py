@@ -21,7 +21,7 @@ ROWS: list[tuple[int, str]] = [
     (1, "classes envelopes graph grouped radial segments"),
     (2, "neighbors relations relational"),
     (2, "geometry"),
-    (2, "data.fingerprint data.progress data.environments data.least_squares"),
+    (2, "data.fingerprint data.progress data.loading data.environments data.least_squares"),
     (2, "data.facts"),
     (2, "data.gathering"),
     (2, "subnetwork data.frames data.paths data.splits data.stress data.validity data.sampling"),
