@@ -18,7 +18,7 @@ ROWS: list[tuple[int, str]] = [
     (0, "class_path elements registry units"),
     (0, "convert"),
     (0, "schema"),
-    (1, "classes envelopes graph grouped radial segments"),
+    (1, "cell_list classes envelopes graph grouped radial segments"),
     (2, "neighbors relations relational"),
     (2, "geometry"),
     (2, "data.fingerprint data.progress data.loading data.environments data.least_squares"),
