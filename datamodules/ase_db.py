@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import final
 from hermnet.data.aselmdb import SUFFIX as LMDB
 from hermnet.data.aselmdb import LmdbFrames
 from hermnet.data.files import FileDataModule
-from hermnet.data.frames import ChosenFrames, Frames, JoinedFrames
+from hermnet.data.frames import Frames, JoinedFrames
 from hermnet.data.labels import unit_factors
 from hermnet.data.scalars import Scalars
+from hermnet.data.slices import is_slice, sliced_lazily
 from hermnet.data.sqlite import SUFFIX as SQLITE
 from hermnet.data.sqlite import SqliteFrames
 from hermnet.errors import InputError, nearest
 from hermnet.units import scalar_unit
 
 _SUFFIXES = (SQLITE, LMDB)
-_SLICE = re.compile(r"(-?\d*:){1,2}-?\d*")
 
 
 @final
@@ -41,15 +40,15 @@ class AseDb(FileDataModule):
 
     def open(self, path: Path, part: str) -> Frames:
         """See `FileDataModule.open`."""
-        sliced = _SLICE.fullmatch(part) is not None
+        selection = "" if is_slice(part) else part
         opened: list[Frames] = []
         for file in _files(path):
             if file.suffix == SQLITE:
-                frames: SqliteFrames | LmdbFrames = SqliteFrames(file, "" if sliced else part)
-            elif part and not sliced:
+                frames: SqliteFrames | LmdbFrames = SqliteFrames(file, selection)
+            elif selection:
                 raise InputError(
-                    f"{path}::{part}: '{part}' is no slice of frames, such as 0:1000; only of "
-                    f"{SQLITE} files can be selected"
+                    f"{path}::{part}: only of {SQLITE} files can frames be selected; of others "
+                    "give a slice, such as 0:1000"
                 )
             else:
                 frames = LmdbFrames(file)
@@ -57,15 +56,7 @@ class AseDb(FileDataModule):
             _check_scalars(file, frames.metadata.get("scalars"), self.labelling.scalars)
             opened.append(frames)
         joined = JoinedFrames(opened) if len(opened) > 1 else opened[0]
-        if not sliced:
-            return joined
-        limits = [int(number) if number else None for number in part.split(":")]
-        if limits[2:] == [0]:
-            raise InputError(f"{path}::{part}: a slice cannot have steps of 0")
-        chosen = range(len(joined))[slice(*limits)]
-        if not chosen:
-            raise InputError(f"{path} holds no frames in {part}: it has {len(joined)}")
-        return ChosenFrames(joined, chosen)
+        return joined if selection else sliced_lazily(joined, path, part)
 
     def _settle(self, file: Path, declared: object) -> None:
         """Read labels in the units of this file, which must be those of recipe and other files."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hermnet.data.cache import facts_of
 from hermnet.data.facts import Facts
@@ -20,6 +20,7 @@ from hermnet.data.graphs import (
     link,
     linked_fingerprint,
 )
+from hermnet.data.loading import Loader
 from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
 from hermnet.data.validity import (
     CLOSEST,
@@ -127,8 +128,9 @@ class GraphDataModule(LightningDataModule, ABC):
             self._frames = self._checked()
         if self._cutoff not in self._linked:
             linked = {split: self._link(split, graphs) for split, graphs in self._frames.items()}
-            there = [graphs for graphs in linked.values() if graphs.in_memory]
-            warn_of_loners((graph for graphs in there for graph in graphs), self._cutoff)
+            there = [g for graphs in linked.values() if graphs.in_memory for g in graphs]
+            alone = sum(g.n_atoms - int(g.centers.unique().numel()) for g in there)
+            warn_of_loners(alone, sum(g.n_atoms for g in there), self._cutoff)
             self._linked[self._cutoff] = linked
 
     def _checked(self) -> dict[str, GraphSequence]:
@@ -187,7 +189,10 @@ class GraphDataModule(LightningDataModule, ABC):
         graphs = self.graphs(split)
         key = (split, cast("float", self._cutoff))
         if key not in self._facts:
-            self._facts[key] = facts_of(graphs, self.num_workers, f"{len(graphs)} {split} frames")
+            found = facts_of(graphs, self.num_workers, f"{len(graphs)} {split} frames")
+            if not graphs.in_memory:  # of which nothing was known before
+                warn_of_loners(found.n_alone, int(found.n_atoms.sum()), key[1])
+            self._facts[key] = found
         return self._facts[key]
 
     def label_names(self, split: str) -> set[str]:
@@ -255,13 +260,12 @@ class GraphDataModule(LightningDataModule, ABC):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(self, graphs: GraphSequence, **batching: Any) -> DataLoader[AtomicGraph]:
-        return DataLoader(
-            cast("Dataset[AtomicGraph]", graphs),
+        return Loader.of(
+            graphs,
+            collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            # A generator of its own: otherwise every loop draws from the global one.
             generator=torch.Generator().manual_seed(self.seed),
             **batching,
         )

@@ -46,8 +46,9 @@ def check_data(recipe: Recipe, output: str | None = None) -> Path:
     from hermnet.data.inspection_plots import draw_inspection
 
     path = Path(output) if output else RunFolder.of(recipe.name, recipe.trainer).data_check
-    data = load_data(recipe)
-    found = inspect_splits({split: data.graphs(split) for split in data.splits()})
+    data = _make(recipe)
+    splits = data.read()  # as they are: training would refuse what the report is about
+    found = inspect_splits(splits, data.masks_labels)
     print("\n".join(found.lines()), flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_inspection(found, path)

@@ -83,8 +83,13 @@ class EnergyWorkflow(Workflow[Potential]):
         """See `Workflow.check`."""
         wanted = [name for name, weight in recipe.training.weights().items() if weight > 0]
         for split in [name for name in ("train", "val") if name in data.splits()]:
-            there = data.label_names(split)
+            there, known = data.label_names(split), data.facts(split).known
             for name in wanted:
+                if name in there and known[name] == 0:
+                    raise InputError(
+                        f"training.{name}_weight is positive, but no {split} frame has {name}: "
+                        f"all are masked; set it to 0, add {name}, or mend data.keys"
+                    )
                 if name not in there:
                     raise InputError(
                         f"training.{name}_weight is positive, but not every {split} frame has "

@@ -19,7 +19,7 @@ from hermnet.data.gathering import gather
 from hermnet.data.graphs import GraphSequence
 from hermnet.data.npz import write_npz
 
-_FORMAT = 1  # to be raised whenever the same frames give other facts, or are stored otherwise
+_FORMAT = 2  # to be raised whenever the same frames give other facts, or are stored otherwise
 _LONG = 1.0  # seconds that are worth a file even for frames in memory
 _KEPT = 100  # files; the ones not used for longest go
 
