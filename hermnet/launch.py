@@ -101,6 +101,8 @@ def _start(strategy: DDPStrategy) -> Children:
     assert isinstance(launcher, _SubprocessScriptLauncher)
     if not environment.creates_processes_externally:
         _check_port(environment.main_address, environment.main_port)
+        # Torch's log has a page for each broken connection; the reason is one line of ours.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         with quiet():
             launcher.launch(lambda: None)

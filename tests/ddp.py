@@ -58,7 +58,9 @@ def answers(processes: Sequence[subprocess.Popen[str]], timeout: float = TIMEOUT
     return [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
 
 
-def each(n_processes: int, function: str, folder: Path, *arguments: Any) -> list[Any]:
+def each(
+    n_processes: int, function: str, folder: Path, *arguments: Any, timeout: float = TIMEOUT
+) -> list[Any]:
     """What a function returns in each of several processes that have found each other.
 
     Args:
@@ -66,6 +68,7 @@ def each(n_processes: int, function: str, folder: Path, *arguments: Any) -> list
         function: such as ``training:fit``; it returns tensors and plain values.
         folder: where results lie meanwhile.
         arguments: of the function; plain values.
+        timeout: seconds.
     """
     port = str(free_port())
     processes = [
@@ -81,7 +84,7 @@ def each(n_processes: int, function: str, folder: Path, *arguments: Any) -> list
         )
         for rank in range(n_processes)
     ]
-    for code, _, errors in answers(processes):
+    for code, _, errors in answers(processes, timeout):
         assert code == 0, errors
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(n_processes)]
 
@@ -95,7 +98,8 @@ def main() -> None:
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     result = getattr(importlib.import_module(module), name)(*json.loads(arguments))
     torch.save(result, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,10 @@ from ase.build import molecule
 from torch import Tensor
 
 import properties
+from hermnet import processes
 from hermnet.checks import random_potential
 from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
 from hermnet.labels import Labels
 from hermnet.losses import loss_function
@@ -80,7 +83,9 @@ def fit(case: dict[str, Any]) -> dict[str, Any]:
         case: ``model`` and ``training`` options, ``frozen`` parts of names, ``max_edges``,
             ``trainer`` options, and ``readout`` for properties.
     """
-    training = TrainingOptions(**{"forces_weight": 10.0, "loss": "huber", **case.get("training", {})})
+    training = TrainingOptions(
+        **{"forces_weight": 10.0, "loss": "huber", **case.get("training", {})}
+    )
     task, data = _task(case, training)
     for name, parameter in task.named_parameters():
         parameter.requires_grad_(not any(part in name for part in case.get("frozen", ())))
@@ -115,6 +120,40 @@ def fit(case: dict[str, Any]) -> dict[str, Any]:
 def fit_all(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All cases one after the other."""
     return [fit(case) for case in cases]
+
+
+def in_group(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """All cases, and what the processes agree on."""
+    return {"fits": fit_all(cases), "agreed": _agreed()}
+
+
+def _agreed() -> dict[str, Any]:
+    number = torch.tensor([rank() + 1.0])
+
+    def refuse() -> int:
+        raise InputError(f"refused by {rank()}")
+
+    def on_last() -> int:
+        return refuse() if rank() == n_processes() - 1 else 1
+
+    return {
+        "sum": processes.added_up(number),
+        "own number": number,
+        "from first": processes.from_first(rank),
+        "first refuses": _message(lambda: processes.from_first(refuse)),
+        "all alike": processes.together(lambda: rank() + 7, lambda made: "the same"),
+        "last refuses": _message(lambda: processes.together(on_last, str)),
+        "all refuse": _message(lambda: processes.together(refuse, str)),
+        "different": _message(lambda: processes.together(rank, lambda made: f"{made} frames")),
+    }
+
+
+def _message(do: Callable[[], object]) -> str:
+    try:
+        do()
+    except InputError as error:
+        return str(error)
+    return "nothing was raised"
 
 
 def deviation(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, float]:
