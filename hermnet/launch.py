@@ -36,7 +36,7 @@ _SILENT: dict[str, Any] = {
 _JOIN = 120.0  # seconds that processes wait for each other at the start
 _REASON = 5.0  # seconds to learn why a connection broke
 _LAST_WORDS = 3.0  # seconds in which the others read why this process ends
-_LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|timed? ?out", re.I)
+_LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe")
 
 
 @contextmanager
@@ -98,7 +98,8 @@ def _strategy(trainer: Mapping[str, Any]) -> Any:
 def _start(strategy: DDPStrategy) -> Children:
     environment, launcher = strategy.cluster_environment, strategy.launcher
     assert environment is not None
-    assert isinstance(launcher, _SubprocessScriptLauncher)
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        raise InputError("trainer.strategy: of the ways to start processes only 'ddp' is supported")
     if not environment.creates_processes_externally:
         _check_port(environment.main_address, environment.main_port)
         # Torch's log has a page for each broken connection; the reason is one line of ours.
@@ -168,6 +169,9 @@ def _give_up(error: BaseException, watch: Watch) -> None:
             watch.report(f"process {rank()}: {error}", code=2)
             raise SystemExit(2) from error
         watch.report(str(error), code=2)
+    elif isinstance(error, KeyboardInterrupt | SystemExit):
+        watch.stop()
+        watch.report(f"process {rank()} was interrupted")
     elif isinstance(error, RuntimeError) and _LOST.search(str(error)):
         reason = watch.reason(_REASON)
         watch.stop()

@@ -16,7 +16,14 @@ from hermnet import runs
 from hermnet.errors import InputError
 
 TOGETHER = 4  # frames of a step
-QUICK = ("model.dtype=float64", "data.eval_batch_size=1", "trainer.max_epochs=3")
+STOPPING = "{class_path: pytorch_lightning.callbacks.EarlyStopping, monitor: val_forces_mae}"
+QUICK = (
+    "model.dtype=float64",
+    "data.eval_batch_size=1",
+    "training.optimizer.lr=0.1",
+    "trainer.max_epochs=8",
+    f"trainer.callbacks=[{STOPPING[:-1]}, patience: 0}}]",
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +106,20 @@ def test_an_accelerator_that_is_not_there(recipe: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_processes_that_do_not_start_as_this_one_did(recipe: Path, tmp_path: Path):
+    several = ("trainer.devices=2", "trainer.strategy=ddp_spawn")
+    with pytest.raises(InputError, match=r"trainer.strategy: .* only 'ddp' is supported"):
+        runs.fit(tiny.recipe(tmp_path, recipe.parent / "data", *several))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_processes_started_by_the_first(recipe: Path, alone: Path, tmp_path: Path):
     command = ("fit", "--config", str(recipe), *QUICK, *into(tmp_path), "trainer.devices=2")
     answers = ddp.answers([ddp.hermnet(*command, f"data.batch_size={TOGETHER // 2}")])
     assert_one_speaks(answers)
     assert_same_run(tmp_path, alone)
-    more = ("--resume", "trainer.max_epochs=4")
+    more = ("--resume", "trainer.max_epochs=9", "trainer.callbacks=null")
     ((code, out, errors),) = ddp.answers([ddp.hermnet(*command, *more)])
     assert code == 0, errors
     assert out.count("errors of the best checkpoint") == 1
