@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -23,6 +24,7 @@ from hermnet.losses import LossTerm, loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
+from hermnet.processes import added_up, n_processes
 
 
 @dataclass(frozen=True)
@@ -132,26 +134,25 @@ class PotentialTask(pl.LightningModule):
         """The weighted loss of a batch."""
         prediction = self(graph)
         terms = self.objective.terms(prediction, graph)
+        weights = {name: weight for name, weight in self.objective.weights().items() if weight > 0}
+        means, n_systems = _global_means([terms[name] for name in weights], graph.n_systems)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
         loss: Tensor = 0.0 * self.objective.output(prediction).sum()
-        for name, weight in self.objective.weights().items():
-            if weight > 0:
-                mean = self._mean(terms[name])
-                loss = loss + weight * mean
-                self._log_loss(f"train_{name}_loss", mean, graph)
-        self._log_loss("train_loss", loss, graph)
+        for (name, weight), mean in zip(weights.items(), means, strict=True):
+            loss = loss + weight * mean
+            self._log_loss(f"train_{name}_loss", mean, n_systems)
+        self._log_loss("train_loss", loss, n_systems)
         return loss
 
-    def _log_loss(self, name: str, value: Tensor, graph: AtomicGraph) -> None:
-        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=graph.n_systems)
-
-    def _mean(self, term: LossTerm) -> Tensor:
-        """The mean over all processes' values, once DDP has averaged the gradients."""
-        world = self.trainer.world_size
-        count = term.count
-        if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return term.total * world / count.clamp(min=1)  # a batch may lack all labels of a kind
+    def _log_loss(self, name: str, value: Tensor, n_systems: Any) -> None:
+        self.log(
+            name,
+            value.detach(),
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=n_systems,
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""
@@ -178,12 +179,12 @@ class PotentialTask(pl.LightningModule):
         self._log_errors("test")
 
     def _log_errors(self, split: str) -> None:
-        errors = self._errors.reduce(
-            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
-        )
+        errors = self._errors.reduce(lambda sums: added_up(sums.to(self.device)))
         for name, value in self.objective.logged(errors).items():
             key = f"{split}_{name}"
-            self.log(key, value, prog_bar=key == self.monitor(), batch_size=1)
+            exact = torch.tensor(value, dtype=torch.float64, device=self.device)
+            # All processes have the same value; Lightning wants to hear that they share it.
+            self.log(key, exact, prog_bar=key == self.monitor(), batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
@@ -241,6 +242,28 @@ class PotentialTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""
         checkpoint.update(describe(self.potential, self.recipe))
+
+
+def _global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
+    """The means over all processes' values, once DDP has averaged them, and the structures.
+
+    A mean of each process's own would give the values of a process with few of them more weight.
+
+    Args:
+        terms: this process's sums and counts.
+        n_systems: this process's structures.
+
+    Returns:
+        The means, and the number of structures of all processes, which is not waited for.
+    """
+    world = n_processes()
+    if world == 1:
+        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
+    counts = torch.stack([term.count for term in terms])
+    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
+    # a batch may lack all labels of a kind
+    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
+    return means, systems
 
 
 def _energies(model: Network) -> Potential:

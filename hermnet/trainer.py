@@ -20,6 +20,7 @@ from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.processes import started_as
 from hermnet.task import PotentialTask
 
 # Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
@@ -66,7 +67,7 @@ def make_trainer(
     if not has_val:
         options["limit_val_batches"] = 0
     try:
-        return pl.Trainer(**_DEFAULTS | options)
+        return pl.Trainer(**_DEFAULTS | started_as() | options)
     except Exception as error:  # whatever it raises, the recipe's values are the cause
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
@@ -116,6 +117,7 @@ def quiet() -> Iterator[None]:
             ".*does not have many workers.*",  # the frames are in memory: workers would be slower
             ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*Grad strides do not match.*",  # of weights whose one dimension is 1
             ".*Total length of `list`.*",  # no validation frames, which is allowed
         ):
             warnings.filterwarnings("ignore", message=message)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # (level, modules), lowest first: a module imports from the rows above its own.
 ROWS: list[tuple[int, str]] = [
     (0, "errors"),
-    (0, "class_path elements registry units"),
+    (0, "class_path elements processes registry units watch"),
     (0, "convert"),
     (0, "schema"),
     (1, "cell_list classes envelopes graph grouped radial segments"),
@@ -62,6 +62,7 @@ ROWS: list[tuple[int, str]] = [
     (6, "listing sections"),
     (6, "config"),
     (6, "datasets trainer workflows"),
+    (6, "launch"),
     (6, "runs"),
     (7, "cli"),
 ]

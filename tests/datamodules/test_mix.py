@@ -43,7 +43,7 @@ def test_frames_of_all_sets_with_the_labels_they_have(sets: list[dict[str, Any]]
 def test_a_weight_says_how_often_frames_are_drawn(sets: list[dict[str, Any]]):
     data = Mix(sets=sets)
     data.set_cutoff(3.0)
-    drawn = np.bincount(list(data.train_dataloader().sampler), minlength=8)
+    drawn = np.bincount(list(data.train_dataloader().batch_sampler.sampler), minlength=8)
     assert drawn.tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
 
 
