@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,13 @@ from hermnet.data.least_squares import N_NUMBERS, EnergyEquations
 from hermnet.datamodule import GraphDataModule
 from hermnet.elements import number, symbol
 from hermnet.errors import InputError
-from hermnet.graph import AtomicGraph
+from hermnet.graph import AtomicGraph, collate
 from hermnet.inheritance import joined_elements, take_weights
 from hermnet.model_options import ModelOptions
 from hermnet.models import make_model
 from hermnet.network import Network
 from hermnet.potential import Potential
+from hermnet.processes import from_first
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def fit_reference(potential: Potential, known: tuple[int, ...], data: GraphDataM
     elements = [z for z in data.facts("train").elements if z not in known]
     if not elements:
         return []
-    batches = data.eval_dataloader("train")
-    rest = EnergyEquations.joined([_left(potential, graph) for graph in batches])
+    # all frames, in whichever process: a loader would give each process its share
+    rest = from_first(lambda: _rest(potential, data.graphs("train"), data.eval_batch_size))
     if rest.n_frames == 0:
         return ["no frame has an energy: reference energies of new elements are zero"]
     fit = rest.fit(elements)
@@ -102,6 +103,15 @@ def given_reference(potential: Potential, energies: Mapping[str, float]) -> None
     stored = dict(zip(potential.elements, potential.reference.energies.tolist(), strict=True))
     stored.update({number(name): float(energy) for name, energy in energies.items()})
     potential.set_reference(stored, float(potential.reference.scale))
+
+
+def _rest(potential: Potential, graphs: Sequence[AtomicGraph], batch_size: int) -> EnergyEquations:
+    starts = range(0, len(graphs), batch_size)
+    batches = (
+        collate([graphs[k] for k in range(start, min(start + batch_size, len(graphs)))])
+        for start in starts
+    )
+    return EnergyEquations.joined([_left(potential, batch) for batch in batches])
 
 
 @torch.no_grad()
