@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from hermnet.data.cache import facts_of
+from hermnet.data.continued import ContinuedBatches
 from hermnet.data.facts import Facts
 from hermnet.data.graphs import (
     GraphList,
@@ -31,6 +32,7 @@ from hermnet.data.validity import (
 )
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
+from hermnet.interrupts import leave_signals_to_the_run
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -81,6 +83,7 @@ class GraphDataModule(LightningDataModule, ABC):
         self._frames: dict[str, GraphSequence] | None = None  # as read, without edges
         self._linked: dict[float, dict[str, GraphSequence]] = {}  # by cutoff
         self._facts: dict[tuple[str, float], Facts] = {}  # by split and cutoff
+        self._start = (0, 0)  # epoch of the first batch and how many come before it
 
     @abstractmethod
     def read(self) -> Mapping[str, Sequence[AtomicGraph]]:
@@ -198,12 +201,28 @@ class GraphDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """Batches of the training frames, in another order every epoch."""
         graphs = self.graphs("train")
+        sampler, batches = self._train_batches()
+        if self._start != (0, 0):
+            batches = ContinuedBatches(batches, sampler, *self._start)
+        return self._loader(graphs, batch_sampler=batches)
+
+    def start_at(self, epoch: int, n_had: int) -> None:
+        """Let training go on in this epoch, after as many of its batches."""
+        self._start = (epoch, n_had)
+
+    def train_frames(self, epoch: int, batch: int) -> list[int]:
+        """Which training frames are in a batch of an epoch, both counted from 0."""
+        sampler, batches = self._train_batches()
+        sampler.set_epoch(epoch)
+        return list(batches)[batch]
+
+    def _train_batches(self) -> tuple[EpochSampler, Sampler[list[int]]]:
+        graphs = self.graphs("train")
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return self._loader(graphs, batch_size=self.batch_size, sampler=sampler)
+            return sampler, BatchSampler(sampler, self.batch_size, drop_last=False)
         sizes = self.facts("train").n_edges.tolist()
-        batches = BoundedBatches(sampler, sizes, self.max_edges, "edges", self._share())
-        return self._loader(graphs, batch_sampler=batches)
+        return sampler, BoundedBatches(sampler, sizes, self.max_edges, "edges", self._share())
 
     def eval_dataloader(self, split: str) -> DataLoader[AtomicGraph]:
         """Batches of any split in the order of its frames."""
@@ -260,6 +279,7 @@ class GraphDataModule(LightningDataModule, ABC):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
+            worker_init_fn=leave_signals_to_the_run,
             pin_memory=torch.cuda.is_available(),
             # A generator of its own: otherwise every loop draws from the global one.
             generator=torch.Generator().manual_seed(self.seed),

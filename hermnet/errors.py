@@ -1,7 +1,7 @@
 """What a user sees when something they gave cannot be used.
 
 An `InputError` is the user's to mend: the command line prints its message as one line and exits
-with code 2. Every other exception is a bug and keeps its traceback.
+with code 2. `Interrupted` is a signal's doing. Every other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -21,6 +21,24 @@ class InputErrors(InputError):
         # One text is what is left of them after the way from a worker process.
         self.messages = [messages] if isinstance(messages, str) else list(messages)
         super().__init__("\n".join(self.messages))
+
+
+class Interrupted(Exception):
+    """A signal ended training; everything is saved, and the message says how to go on.
+
+    Args:
+        signum: number of the signal.
+        message: what was saved.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell shows for a program that the signal ended: 130 SIGINT, 143 SIGTERM."""
+        return 128 + self.signum
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from hermnet.checkpoint import Checkpoint, load_model, read_checkpoint
+from hermnet.atomic import is_of_the_disk, reason, write_atomically
+from hermnet.checkpoint import Checkpoint, load_model, model_of, read_checkpoint
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.datasets import load_data
@@ -22,10 +22,11 @@ from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
 from hermnet.model_options import ModelOptions
-from hermnet.models import make_model
 from hermnet.network import Network
 from hermnet.plots import learning_curve
+from hermnet.position import Position
 from hermnet.prediction import write_extxyz
+from hermnet.provenance import check_position, record_start, this_command, training_data
 from hermnet.task import PotentialTask
 from hermnet.trainer import cpu_threads, make_trainer, quiet
 from hermnet.workflows import workflow_of
@@ -50,7 +51,9 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         overwrite: whether to replace a run in the same folder.
 
     Raises:
-        InputError: when data, recipe or checkpoint cannot be used; nothing is written then.
+        InputError: when data, recipe or checkpoint cannot be used, and nothing is written then; when
+            the disk is full, or the loss is no number.
+        Interrupted: when SIGINT or SIGTERM has ended training and everything is saved.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)
     folder.check(overwrite, resume is not None)
@@ -60,22 +63,24 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     workflow.check(recipe, data)
     model = workflow.new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
     _check_elements(data, model, data.splits())
-    _warn_of_rare_relations(model, data)
+    known = training_data(model, data)
+    _warn_of_rare_relations(known["relations"])
+    if checkpoint is not None:
+        position = check_position(checkpoint, data, recipe.data)
+        data.start_at(position.epoch, position.batch)
     objective = workflow.objective(model, recipe.training, data)
-    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective)
+    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, known)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
-        folder.prepare(resume is not None)
-        text = recipe.to_yaml()
-        folder.recipe.write_text(text, encoding="utf-8")
-        folder.write_splits(data.split_indices())
-        print(text, flush=True)
-        if recipe.training.compile:
-            print("note: the first steps wait for the compiler, a minute or so", flush=True)
-        _train(trainer, task, data, folder, checkpoint)
-    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
-        return Run(folder, {})
-    return Run(folder, _report(folder, data, trainer.strategy.root_device))
+        lock = folder.prepare(resume is not None)
+        try:
+            _record(recipe, data, folder, checkpoint)
+            _train(trainer, task, data, folder, checkpoint)
+            if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+                return Run(folder, {})
+            return Run(folder, _report(folder, data, trainer.strategy.root_device))
+        finally:
+            lock.release()
 
 
 def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
@@ -134,10 +139,9 @@ def _trained(recipe: Recipe, checkpoint: str | None) -> tuple[Network, GraphData
 
 
 def _again(recipe: Recipe, checkpoint: Checkpoint) -> Network:
-    """The model of a run that goes on; Lightning loads its weights."""
+    """The model of a run that goes on; Lightning loads its weights once more, averaged or not."""
     pl.seed_everything(recipe.training.seed, verbose=False)
-    stored = (checkpoint.elements, checkpoint.mean_neighbors, checkpoint.units)
-    return make_model(recipe.model, *stored)
+    return model_of(checkpoint, recipe.model)
 
 
 def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]) -> None:
@@ -150,8 +154,7 @@ def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]
             )
 
 
-def _warn_of_rare_relations(model: Network, data: GraphDataModule) -> None:
-    counts = model.count_edges(data.facts("train"))
+def _warn_of_rare_relations(counts: Mapping[str, int]) -> None:
     rare = {label: n for label, n in counts.items() if 0 < n < _RARE}
     if rare:
         listed = ", ".join(f"{label} ({n})" for label, n in rare.items())
@@ -182,6 +185,21 @@ def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     return checkpoint
 
 
+def _record(
+    recipe: Recipe, data: GraphDataModule, folder: RunFolder, checkpoint: Checkpoint | None
+) -> None:
+    """Write and say what is about to run."""
+    text = recipe.to_yaml()
+    write_atomically(folder.recipe, text)
+    folder.write_splits(data.split_indices())
+    record_start(folder.starts, data, this_command(), checkpoint)
+    print(text, flush=True)
+    if checkpoint is not None:
+        print(f"note: going on after {Position.of(checkpoint.position)}", flush=True)
+    if recipe.training.compile:
+        print("note: the first steps wait for the compiler, a minute or so", flush=True)
+
+
 def _train(
     trainer: pl.Trainer,
     task: PotentialTask,
@@ -193,9 +211,13 @@ def _train(
     try:
         trainer.fit(task, data, ckpt_path=path, weights_only=True)
     except (InputError, MisconfigurationException) as error:
-        if checkpoint is None and not any(folder.checkpoints.iterdir()):
+        if checkpoint is None and folder.is_empty():
             folder.discard()
         raise InputError(" ".join(str(error).split())) from error
+    except OSError as error:
+        if not is_of_the_disk(error):
+            raise
+        raise InputError(f"cannot write to {folder.path}: {reason(error)}") from error
 
 
 def _report(
@@ -210,9 +232,7 @@ def _report(
     splits = [name for name in data.splits() if name != "predict"]
     results = {split: workflow.evaluate(model, data, split) for split in splits}
     errors = {split: result.errors for split, result in results.items()}
-    part = folder.results.with_suffix(".part")
-    part.write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder.results)
+    write_atomically(folder.results, json.dumps(errors, indent=2) + "\n")
     draw_parity(results, folder.parity)
     if folder.metrics():
         learning_curve(folder.metrics(), folder.learning_curve, workflow.curves(model))

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.checkpoint import describe, stored_training
+from hermnet.averages import EpochMeans
+from hermnet.checkpoint import amend, describe, finished_epochs, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
@@ -22,6 +23,8 @@ from hermnet.losses import LossTerm, loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
+
+_LOSSES = "train_losses"  # in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class TrainingOptions:
         scheduler_interval: whether the scheduler counts epochs or steps.
         ema_decay: decay of the moving average of the weights, which is what is validated, tested
             and kept; null for none.
+        non_finite: what to do with a batch whose loss or gradient is infinite or not a number: ``stop``
+            and write it down, or ``skip`` it.
+        checkpoint_minutes: after how much time a checkpoint is written within an epoch too; null for
+            no such limit.
+        checkpoint_steps: the same as a number of steps.
+        keep_last: how many of the latest checkpoints are kept besides the best.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
@@ -60,6 +69,10 @@ class TrainingOptions:
     scheduler: dict[str, Any] | None = None
     scheduler_interval: Literal["epoch", "step"] = "epoch"
     ema_decay: float | None = 0.99
+    non_finite: Literal["stop", "skip"] = "stop"
+    checkpoint_minutes: float | None = 10.0
+    checkpoint_steps: int | None = None
+    keep_last: int = 1
     compile: bool = False
     threads: int | None = None
     seed: int = 0
@@ -76,6 +89,12 @@ class TrainingOptions:
             raise InputError("training.target_weights: they must not be negative")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise InputError(f"training.checkpoint_minutes: {self.checkpoint_minutes} is not positive")
+        for name in ("checkpoint_steps", "keep_last"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"training.{name}: {value} is too small; at least 1")
         loss_function(self.loss, self.huber_delta)
 
     def weights(self) -> dict[str, float]:
@@ -96,6 +115,7 @@ class PotentialTask(pl.LightningModule):
         options: the recipe's ``training`` section.
         recipe: the resolved recipe as plain types, kept in checkpoints.
         objective: what is minimized; by default energies, forces and stress of a potential.
+        training_data: what checkpoints say of the training data, as plain types.
     """
 
     def __init__(
@@ -104,11 +124,14 @@ class PotentialTask(pl.LightningModule):
         options: TrainingOptions,
         recipe: Mapping[str, Any],
         objective: Objective | None = None,
+        training_data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
+        self.training_data = dict(training_data or {})
+        self._losses = EpochMeans()
         if objective is None:
             function = loss_function(options.loss, options.huber_delta)
             objective = EnergyObjective(_energies(potential), options.weights(), function)
@@ -136,7 +159,19 @@ class PotentialTask(pl.LightningModule):
         return loss
 
     def _log_loss(self, name: str, value: Tensor, graph: AtomicGraph) -> None:
-        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=graph.n_systems)
+        self._losses.add(name, value, graph.n_systems)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's losses anew; in the middle of an epoch a resumed run does not come by."""
+        self._losses = EpochMeans()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's losses."""
+        means = self._losses.means(
+            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
+        )
+        for name, mean in means.items():
+            self.log(name, mean, batch_size=1)
 
     def _mean(self, term: LossTerm) -> Tensor:
         """The mean over all processes' values, once DDP has averaged the gradients."""
@@ -214,6 +249,7 @@ class PotentialTask(pl.LightningModule):
         100 would stay one to epoch 30. The options are this recipe's instead, and the learning rate
         is what the schedule would have come to; what the optimizer knows of the gradients stays.
         """
+        self._losses.load(checkpoint.get(_LOSSES, {}), self.device)
         before, now = stored_training(checkpoint), self.recipe["training"]
         if all(before.get(key) == now[key] for key in ("optimizer", "scheduler")):
             return
@@ -221,7 +257,7 @@ class PotentialTask(pl.LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             return  # follows errors, not a count
         per_epoch = self.options.scheduler_interval == "epoch"
-        n_steps = checkpoint["epoch"] + 1 if per_epoch else checkpoint["global_step"]
+        n_steps = finished_epochs(checkpoint) if per_epoch else checkpoint["global_step"]
         if scheduler is not None:
             with warnings.catch_warnings():  # that there was no optimizer step
                 warnings.simplefilter("ignore")
@@ -232,7 +268,8 @@ class PotentialTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""
-        checkpoint.update(describe(self.potential, self.recipe))
+        amend(checkpoint, describe(self.potential, self.recipe, self.training_data))
+        checkpoint[_LOSSES] = self._losses.state()
 
 
 def _energies(model: Network) -> Potential:

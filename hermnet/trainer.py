@@ -11,14 +11,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from hermnet.averaging import MovingAverage
+from hermnet.checkpoint_io import SafeCheckpointIO
 from hermnet.class_path import build
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.saving import Saving
 from hermnet.task import PotentialTask
 
 # Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
@@ -52,11 +54,13 @@ def make_trainer(
         raise InputError(
             "training.scheduler: it follows the validation error, but there are no val frames"
         )
-    callbacks = _checkpoints(folder, task.monitor() if has_val else None)
+    callbacks: list[Callback] = []
     if recipe.training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False))
+        callbacks.append(MovingAverage(recipe.training.ema_decay))
+    callbacks.append(Saving(folder, recipe.training, task.monitor() if has_val else None))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
     options["callbacks"] = callbacks
+    options["plugins"] = [*_as_list(options.get("plugins")), SafeCheckpointIO()]
     options["logger"] = _loggers(options.get("logger"), folder, resume)
     options["default_root_dir"] = folder.path
     options.setdefault("log_every_n_steps", min(_LOG_EVERY, len(data.train_dataloader())))
@@ -68,13 +72,10 @@ def make_trainer(
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def _checkpoints(folder: RunFolder, monitor: str | None) -> list[Callback]:
-    """``best`` where something is validated, and ``last`` after every epoch, better or not."""
-    places: dict[str, Any] = {"dirpath": folder.checkpoints, "enable_version_counter": False}
-    last = ModelCheckpoint(filename=folder.last.stem, save_on_train_epoch_end=True, **places)
-    if monitor is None:
-        return [last]
-    return [ModelCheckpoint(filename=folder.best.stem, monitor=monitor, **places), last]
+def _as_list(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
