@@ -1,4 +1,4 @@
-"""How Lightning writes and reads checkpoints here: whole or not at all, and without running code."""
+"""How Lightning writes and reads checkpoints: whole or not at all, and without running code."""
 
 from __future__ import annotations
 

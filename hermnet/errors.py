@@ -1,7 +1,8 @@
 """What a user sees when something they gave cannot be used.
 
 An `InputError` is the user's to mend: the command line prints its message as one line and exits
-with code 2. `Interrupted` is a signal's doing. Every other exception is a bug and keeps its traceback.
+with code 2. `Interrupted` is a signal's doing. Every other exception is a bug and keeps its
+traceback.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class RunFolder:
 
     @property
     def starts(self) -> Path:
-        """When and with which command, versions and data the run was started and resumed, as JSON."""
+        """Time, command, versions and data of each start and resume, as JSON."""
         return self.path / "starts.json"
 
     @property
@@ -154,8 +154,8 @@ class RunFolder:
         """Refuse to touch another run's files; nothing is written.
 
         Raises:
-            InputError: if there is a run already and neither flag is set, or if both are; if another
-                process writes there.
+            InputError: if there is a run already and neither flag is set, or if both are, or if
+                another process writes there.
         """
         if overwrite and resume:
             raise InputError(

@@ -47,5 +47,7 @@ class History:
                     path.unlink()
 
     def _steps(self) -> dict[int, Path]:
-        found = {path: re.fullmatch(r"step-(\d+)\.ckpt", path.name) for path in self._folder.iterdir()}
+        found = {
+            path: re.fullmatch(r"step-(\d+)\.ckpt", path.name) for path in self._folder.iterdir()
+        }
         return {int(match[1]): path for path, match in found.items() if match}

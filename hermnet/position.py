@@ -50,13 +50,14 @@ class Position:
 def current_position(trainer: pl.Trainer) -> Position:
     """Where a trainer stands in its training, after a batch and what follows it."""
     n_batches = int(trainer.num_training_batches)
-    progress = trainer.fit_loop.epoch_progress.current
+    progress = trainer.fit_loop.epoch_progress.current.state_dict()
     n_had = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    if progress.processed < progress.started:
-        return Position(progress.processed, n_had, n_batches)
+    n_epochs = int(progress["processed"])
+    if n_epochs < progress["started"]:
+        return Position(n_epochs, n_had, n_batches)
     if 0 < n_had < n_batches:  # max_steps, or a callback, ended it early
-        return Position(progress.processed - 1, n_had, n_batches)
-    return Position(progress.processed, 0, n_batches)
+        return Position(n_epochs - 1, n_had, n_batches)
+    return Position(n_epochs, 0, n_batches)
 
 
 def settle(loops: Mapping[str, Any], position: Position) -> None:
@@ -84,8 +85,9 @@ def settle(loops: Mapping[str, Any], position: Position) -> None:
         n_complete = n_had - 1 if within else n_had  # Lightning adds the last one itself
         fit[_BATCH][part].update(ready=n_had, started=n_had, processed=n_had, completed=n_complete)
     fit[_BATCH]["is_last_batch"] = not within
-    validated = fit["epoch_loop.val_loop.batch_progress"]["total"]
-    validated.update(dict.fromkeys(validated, validated["ready"]))  # no validation is underway
+    for part in ("total", "current"):  # no validation is underway
+        validated = fit["epoch_loop.val_loop.batch_progress"][part]
+        validated.update(dict.fromkeys(validated, 0))
 
 
 def continue_at(trainer: pl.Trainer, position: Position) -> None:

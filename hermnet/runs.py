@@ -51,8 +51,8 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         overwrite: whether to replace a run in the same folder.
 
     Raises:
-        InputError: when data, recipe or checkpoint cannot be used, and nothing is written then; when
-            the disk is full, or the loss is no number.
+        InputError: when data, recipe or checkpoint cannot be used, and nothing is written then;
+            when the disk is full, or the loss is no number.
         Interrupted: when SIGINT or SIGTERM has ended training and everything is saved.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)

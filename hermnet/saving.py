@@ -11,12 +11,12 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from hermnet.checkpoint import amend, read_checkpoint
+from hermnet.config import Recipe
 from hermnet.errors import InputError, Interrupted
 from hermnet.folder import RunFolder
 from hermnet.history import History
 from hermnet.interrupts import Interrupts
 from hermnet.position import continue_at, current_position, settle
-from hermnet.task import TrainingOptions
 
 
 @final
@@ -28,12 +28,14 @@ class Saving(Checkpoint):
 
     Args:
         folder: of the run.
-        training: says how often.
+        recipe: its ``training`` section says how often.
         monitor: the validation error that decides what is best; None where nothing is validated.
     """
 
-    def __init__(self, folder: RunFolder, training: TrainingOptions, monitor: str | None) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, monitor: str | None) -> None:
+        training = recipe.training
         self._folder = folder
+        self._trainer_options = recipe.to_dict()["trainer"]
         self._history = History(folder.checkpoints, training.keep_last)
         self._minutes, self._steps = training.checkpoint_minutes, training.checkpoint_steps
         self._monitor = monitor
@@ -75,7 +77,7 @@ class Saving(Checkpoint):
     ) -> None:
         """See whether the run had stopped early, and is not asked for anything else now."""
         about = checkpoint["hermnet"]
-        before, now = (dict(r["trainer"]) for r in (about["recipe"], pl_module.recipe))
+        before, now = dict(about["recipe"]["trainer"]), dict(self._trainer_options)
         for options in (before, now):
             options.pop("default_root_dir", None)
         self._had_stopped = bool(about.get("stopped")) and before == now
@@ -122,8 +124,12 @@ class Saving(Checkpoint):
         score = self._metrics.get(self._monitor or "")
         if score is not None and (self._best is None or score < self._best):
             self._best, self._is_better = score, True
-        within = not trainer.fit_loop.epoch_loop._num_ready_batches_reached()
-        if within and (self._is_better or self._is_due):
+        loop = trainer.fit_loop.epoch_loop
+        if loop._num_ready_batches_reached():
+            return  # the end of the epoch is near
+        if loop._should_accumulate():  # gradients are not saved: there is no going on from here
+            self._save_best(trainer)
+        elif self._is_better or self._is_due:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -168,12 +174,11 @@ class Saving(Checkpoint):
         self._take_metrics(trainer)
         for logger in trainer.loggers:  # what a resumed run does not repeat must be on disk
             logger.save()
-        if self._is_better:  # before last, which knows how good it was
-            trainer.save_checkpoint(self._folder.best)
+        self._save_best(trainer)  # before last, which knows how good it was
         trainer.save_checkpoint(self._folder.last)
         if trainer.is_global_zero:
             self._history.add(self._folder.last, trainer.global_step)
-        self._is_better = self._epoch_unsaved = self._is_due = False
+        self._epoch_unsaved = self._is_due = False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         signum = self._interrupts.received
         if trainer.strategy.reduce_boolean_decision(signum > 0, all=False):
@@ -182,6 +187,11 @@ class Saving(Checkpoint):
             raise Interrupted(
                 signum or signal.SIGTERM, f"{name}: saved {where}; go on with --resume"
             )
+
+    def _save_best(self, trainer: pl.Trainer) -> None:
+        if self._is_better and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self._folder.best)
+            self._is_better = False
 
     def _take_metrics(self, trainer: pl.Trainer) -> None:
         self._metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}

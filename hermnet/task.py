@@ -45,10 +45,10 @@ class TrainingOptions:
         scheduler_interval: whether the scheduler counts epochs or steps.
         ema_decay: decay of the moving average of the weights, which is what is validated, tested
             and kept; null for none.
-        non_finite: what to do with a batch whose loss or gradient is infinite or not a number: ``stop``
-            and write it down, or ``skip`` it.
-        checkpoint_minutes: after how much time a checkpoint is written within an epoch too; null for
-            no such limit.
+        non_finite: what to do with a batch whose loss or gradient is infinite or not a number:
+            ``stop`` and write it down, or ``skip`` it.
+        checkpoint_minutes: after how much time a checkpoint is written within an epoch too; null
+            for no such limit.
         checkpoint_steps: the same as a number of steps.
         keep_last: how many of the latest checkpoints are kept besides the best.
         compile: whether to compile the potential; pays after a minute or so of compiling.
@@ -90,7 +90,9 @@ class TrainingOptions:
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
         if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
-            raise InputError(f"training.checkpoint_minutes: {self.checkpoint_minutes} is not positive")
+            raise InputError(
+                f"training.checkpoint_minutes: {self.checkpoint_minutes} is not positive"
+            )
         for name in ("checkpoint_steps", "keep_last"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -162,14 +164,12 @@ class PotentialTask(pl.LightningModule):
         self._losses.add(name, value, graph.n_systems)
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's losses anew; in the middle of an epoch a resumed run does not come by."""
+        """Start the epoch's losses anew; a run resumed within an epoch does not come by."""
         self._losses = EpochMeans()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses."""
-        means = self._losses.means(
-            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
-        )
+        means = self._losses.means(lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum"))
         for name, mean in means.items():
             self.log(name, mean, batch_size=1)
 

@@ -20,6 +20,7 @@ from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.non_finite import FiniteSteps
 from hermnet.saving import Saving
 from hermnet.task import PotentialTask
 
@@ -54,10 +55,11 @@ def make_trainer(
         raise InputError(
             "training.scheduler: it follows the validation error, but there are no val frames"
         )
-    callbacks: list[Callback] = []
+    skips = recipe.training.non_finite == "skip"
+    callbacks: list[Callback] = [FiniteSteps(folder.non_finite, data, skips)]
     if recipe.training.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.training.ema_decay))
-    callbacks.append(Saving(folder, recipe.training, task.monitor() if has_val else None))
+    callbacks.append(Saving(folder, recipe, task.monitor() if has_val else None))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
     options["callbacks"] = callbacks
     options["plugins"] = [*_as_list(options.get("plugins")), SafeCheckpointIO()]
@@ -114,6 +116,7 @@ def quiet() -> Iterator[None]:
             ".*does not have many workers.*",  # the frames are in memory: workers would be slower
             ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*your dataloader is not resumable.*",  # ours leaves out what has been read
             ".*Total length of `list`.*",  # no validation frames, which is allowed
         ):
             warnings.filterwarnings("ignore", message=message)
