@@ -73,7 +73,7 @@ def check_position(
         changed.append("the number of batches, or of processes")
     if changed:
         raise InputError(
-            f"{checkpoint.path} was saved within an epoch ({position}), and its batches were others, "
+            f"{checkpoint.path} was saved within an epoch ({position}) of other batches, "
             f"for {' and '.join(changed)} changed; resume as it was, or from the end of an epoch"
         )
     return position
