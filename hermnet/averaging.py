@@ -22,5 +22,10 @@ class MovingAverage(EMAWeightAveraging):
     def __init__(self, decay: float) -> None:
         super().__init__(decay=decay, use_buffers=False)
 
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints, which was there before this class."""
+        return "EMAWeightAveraging"
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do nothing."""

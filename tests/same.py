@@ -19,16 +19,18 @@ def raw(path: Path) -> dict[str, Any]:
 
 def assert_same(one: Any, other: Any, where: str = "") -> None:
     """Both are equal in every entry, tensors in every bit."""
-    assert type(one) is type(other), where
     if isinstance(one, dict):
+        assert isinstance(other, dict), where
         assert one.keys() == other.keys(), where
         for key, value in one.items():
             assert_same(value, other[key], f"{where}.{key}")
     elif isinstance(one, list):
+        assert isinstance(other, list), where
         assert len(one) == len(other), where
         for index, value in enumerate(one):
             assert_same(value, other[index], f"{where}[{index}]")
     elif isinstance(one, torch.Tensor):
+        assert isinstance(other, torch.Tensor), where
         assert one.dtype == other.dtype, where
         assert torch.equal(one, other), where
     else:
