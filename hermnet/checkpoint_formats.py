@@ -59,7 +59,7 @@ def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     keepers = [state for key, state in callbacks.items() if key.startswith("ModelCheckpoint")]
     scores = [state["best_model_score"] for state in keepers if state["monitor"] is not None]
     best = next((float(score) for score in scores if score is not None), None)
-    saving = {"best": best, "metrics": {}, "random": None}
+    saving: dict[str, Any] = {"best": best, "metrics": {}, "random": None}
     others = {key: state for key, state in callbacks.items() if "ModelCheckpoint" not in key}
     return {
         "global_step": 0,

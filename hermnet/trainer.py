@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from hermnet.averaging import MovingAverage
 from hermnet.checkpoint_io import SafeCheckpointIO
@@ -20,6 +20,7 @@ from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.metrics_log import MetricsLog
 from hermnet.non_finite import FiniteSteps
 from hermnet.saving import Saving
 from hermnet.task import PotentialTask
@@ -89,7 +90,7 @@ def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
     csv, tensorboard = folder.csv_log(start), folder.tensorboard_log(start)
     # A version would be shown in the progress bar, where it says nothing.
     return [
-        CSVLogger(csv.parent, name=csv.name, version=""),
+        MetricsLog(csv.parent, name=csv.name, version=""),
         TensorBoardLogger(tensorboard.parent, name=tensorboard.name, version=""),
     ]
 

@@ -56,7 +56,7 @@ ROWS: list[tuple[int, str]] = [
     (5, "averages averaging checkpoint_formats position"),
     (5, "checkpoint"),
     (5, "checkpoint_io checkpoint_report history provenance task"),
-    (6, "checks folder plots prediction recipe_source"),
+    (6, "checks folder metrics_log plots prediction recipe_source"),
     (6, "evaluation non_finite"),
     (6, "testing"),
     (6, "listing sections"),
