@@ -36,6 +36,25 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise InputError(f"cannot write {path}: {reason(error)}{_kept(path)}") from error
 
 
+def copy_atomically(source: Path, path: Path) -> None:
+    """Give a file another name too, which costs neither time nor space where it can be a link.
+
+    Neither of them may be written into later, only replaced.
+
+    Raises:
+        InputError: if it has to be copied and that fails.
+    """
+    part = path.with_name(path.name + _SUFFIX)
+    try:
+        part.unlink(missing_ok=True)
+        os.link(source, part)
+        os.replace(part, path)
+        part.unlink(missing_ok=True)  # it is still there if both were one file before
+        _sync_folder(path.parent)
+    except OSError:  # a file system without links
+        write_atomically(path, source.read_bytes())
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what a killed process had not finished; nobody else may be writing there."""
     for part in folder.glob(f"*{_SUFFIX}"):

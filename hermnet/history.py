@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import final
 
-from hermnet.atomic import write_atomically
+from hermnet.atomic import copy_atomically
 
 
 @final
@@ -33,12 +32,7 @@ class History:
             InputError: if the copy cannot be written.
         """
         if self._n_kept > 1:
-            copy = self._folder / f"step-{step}.ckpt"
-            copy.unlink(missing_ok=True)
-            try:
-                os.link(last, copy)  # costs no space, and last is replaced, never written into
-            except OSError:
-                write_atomically(copy, last.read_bytes())
+            copy_atomically(last, self._folder / f"step-{step}.ckpt")
         there = self._steps()
         kept = [number for number in sorted(there) if number <= step][-self._n_kept :]
         for number, path in there.items():

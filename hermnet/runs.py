@@ -162,6 +162,8 @@ def _warn_of_rare_relations(counts: Mapping[str, int]) -> None:
 
 
 def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
+    if resume == "last" and folder.best.is_file() and not folder.last.is_file():
+        raise InputError(f"there is no checkpoint {folder.last}; give --resume {folder.best}")
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
     # an option that is younger than the checkpoint had its default

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
+from hermnet.atomic import copy_atomically
 from hermnet.checkpoint import amend, read_checkpoint
 from hermnet.config import Recipe
 from hermnet.errors import InputError, Interrupted
@@ -174,8 +175,12 @@ class Saving(Checkpoint):
         self._take_metrics(trainer)
         for logger in trainer.loggers:  # what a resumed run does not repeat must be on disk
             logger.save()
-        self._save_best(trainer)  # before last, which knows how good it was
-        trainer.save_checkpoint(self._folder.last)
+        if self._is_better:  # best comes first: last knows how good it was
+            self._save_best(trainer)
+            if trainer.is_global_zero:
+                copy_atomically(self._folder.best, self._folder.last)
+        else:
+            trainer.save_checkpoint(self._folder.last)
         if trainer.is_global_zero:
             self._history.add(self._folder.last, trainer.global_step)
         self._epoch_unsaved = self._is_due = False

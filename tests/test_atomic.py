@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermnet.atomic import is_of_the_disk, remove_parts, write_atomically
+from hermnet.atomic import copy_atomically, is_of_the_disk, remove_parts, write_atomically
 from hermnet.errors import InputError
 
 
@@ -44,6 +44,25 @@ def test_a_write_that_fails_leaves_the_file_before(
     assert list(tmp_path.iterdir()) == [path]
     assert is_of_the_disk(OSError(number, ""))
     assert not is_of_the_disk(OSError(errno.ENOENT, ""))
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_copy_stays_when_the_file_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path, copy = tmp_path / "a.txt", tmp_path / "b.txt"
+    write_atomically(copy, "older")
+    write_atomically(path, "first")
+    for _ in range(2):
+        copy_atomically(path, copy)
+    write_atomically(path, "second")
+    assert (path.read_text(), copy.read_text()) == ("second", "first")
+    assert sorted(tmp_path.iterdir()) == [path, copy]
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path):

@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hermnet import atomic
+from hermnet import atomic, checkpoint_io, saving
 from hermnet.cli import main
-from hermnet.history import History
 from hermnet.task import PotentialTask
 
 
@@ -45,8 +44,6 @@ def _lay_trap_in_writing(count: int) -> None:
             _die()
         original(path, content)
 
-    from hermnet import checkpoint_io
-
     checkpoint_io.write_atomically = trap
 
 
@@ -54,7 +51,7 @@ PLACES = {
     "step": (PotentialTask, "training_step"),
     "validation": (PotentialTask, "validation_step"),
     "epoch end": (PotentialTask, "on_train_epoch_end"),
-    "between best and last": (History, "add"),
+    "between best and last": (saving, "copy_atomically"),
     "rename": (atomic.os, "replace"),
 }
 
