@@ -78,7 +78,8 @@ class FiniteSteps(Callback):
             optimizer.zero_grad(set_to_none=True)
             warnings.warn(f"{said}; skipped", stacklevel=2)
             return
-        path = self._folder / f"epoch-{epoch + 1}-batch-{at_fault[0][0] + 1}.xyz"
+        process = f"-process-{trainer.global_rank}" if trainer.world_size > 1 else ""
+        path = self._folder / f"epoch-{epoch + 1}-batch-{at_fault[0][0] + 1}{process}.xyz"
         write_extxyz(path, _with_labels(at_fault, named))
         raise InputError(
             f"{said}; the batch is in {path}. Look at these labels, lower the learning rate, or "

@@ -21,6 +21,7 @@ from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
+from hermnet.lock import Lock
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
 from hermnet.plots import learning_curve
@@ -72,9 +73,11 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
     task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, known)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
-        lock = folder.prepare(resume is not None)
+        lock = Lock(folder.lock)
         try:
-            _record(recipe, data, folder, checkpoint)
+            if trainer.is_global_zero:
+                lock = folder.prepare(resume is not None)
+                _record(recipe, data, folder, checkpoint)
             _train(trainer, task, data, folder, checkpoint)
             if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
                 return Run(folder, {})
