@@ -14,6 +14,7 @@ from typing import Any
 _PUBLIC = {
     "InputError": "hermnet.errors",
     "InputErrors": "hermnet.errors",
+    "Interrupted": "hermnet.errors",
     "AtomicGraph": "hermnet.graph",
     "collate": "hermnet.graph",
     "segment_backend": "hermnet.segments",

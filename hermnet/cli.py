@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from hermnet.errors import InputError, LostProcessError, nearest
+from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
 
 if TYPE_CHECKING:
     from hermnet.config import Recipe
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LostProcessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:
@@ -84,9 +87,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             known = [o for action in actions for o in action.option_strings]
             raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
     arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
-    if arguments.command == "list":
+    if arguments.command in ("list", "inspect"):
         if arguments.overrides:
-            raise InputError(f"unexpected '{arguments.overrides[0]}'; list takes one argument")
+            raise InputError(
+                f"unexpected '{arguments.overrides[0]}'; {arguments.command} takes one argument"
+            )
     elif arguments.config is None:
         raise InputError(
             "--config is missing: give a recipe's name (hermnet list configs) or a path"
@@ -126,6 +131,14 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     )
     actions = _add_data(commands)
     _add_list(commands)
+    inspect = commands.add_parser(
+        "inspect",
+        help="what a checkpoint is",
+        description="Print what a checkpoint is.",
+        allow_abbrev=False,
+    )
+    inspect.add_argument("checkpoint", metavar="PATH")
+    inspect.set_defaults(run=_inspect, parser="inspect")
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},
@@ -265,6 +278,12 @@ def _convert(arguments: argparse.Namespace) -> None:
             workers=arguments.workers,
             overwrite=arguments.overwrite,
         )
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from hermnet.checkpoint_report import report
+
+    print("\n".join(report(arguments.checkpoint)))
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -12,14 +12,10 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
 from hermnet.data.cache import facts_of
+from hermnet.data.checking import checked, linked_checked
+from hermnet.data.continued import ContinuedBatches
 from hermnet.data.facts import Facts
-from hermnet.data.graphs import (
-    GraphList,
-    GraphSequence,
-    LinkedGraphs,
-    link,
-    linked_fingerprint,
-)
+from hermnet.data.graphs import GraphSequence
 from hermnet.data.loading import Loader
 from hermnet.data.sampling import (
     BoundedBatches,
@@ -30,16 +26,10 @@ from hermnet.data.sampling import (
     filled,
     shared,
 )
-from hermnet.data.validity import (
-    CLOSEST,
-    check_linked,
-    check_properties,
-    check_values,
-    refuse,
-    warn_of_loners,
-)
+from hermnet.data.validity import CLOSEST, warn_of_loners
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
+from hermnet.interrupts import leave_signals_to_the_run
 from hermnet.processes import from_first, n_processes, rank
 from hermnet.registry import Registry
 
@@ -91,6 +81,7 @@ class GraphDataModule(LightningDataModule, ABC):
         self._frames: dict[str, GraphSequence] | None = None  # as read, without edges
         self._linked: dict[float, dict[str, GraphSequence]] = {}  # by cutoff
         self._facts: dict[tuple[str, float], Facts] = {}  # by split and cutoff
+        self._start = (0, 0)  # epoch of the first batch and how many come before it
 
     @abstractmethod
     def read(self) -> Mapping[str, Sequence[AtomicGraph]]:
@@ -134,44 +125,16 @@ class GraphDataModule(LightningDataModule, ABC):
         if self._cutoff is None:
             raise RuntimeError("call set_cutoff before setup: the model knows the cutoff")
         if self._frames is None:
-            self._frames = self._checked()
+            self._frames = checked(self.read(), self.masks_labels, len(self.scalar_names))
         if self._cutoff not in self._linked:
-            linked = {split: self._link(split, graphs) for split, graphs in self._frames.items()}
+            linked = {
+                split: linked_checked(graphs, self._cutoff, split, self.masks_labels)
+                for split, graphs in self._frames.items()
+            }
             there = [g for graphs in linked.values() if graphs.in_memory for g in graphs]
             alone = sum(g.n_atoms - int(g.centers.unique().numel()) for g in there)
             warn_of_loners(alone, sum(g.n_atoms for g in there), self._cutoff)
             self._linked[self._cutoff] = linked
-
-    def _checked(self) -> dict[str, GraphSequence]:
-        frames = {
-            split: graphs if isinstance(graphs, GraphSequence) else GraphList(graphs)
-            for split, graphs in self.read().items()
-            if len(graphs)
-        }
-        if "train" not in frames:
-            raise InputError("the training set is empty")
-        first = [split for split in ("train", "val") if split in frames]
-        frames = {split: frames[split] for split in dict.fromkeys((*first, *frames))}
-        named = [
-            (graph, f"{split} frame {index}")
-            for split, graphs in frames.items()
-            if graphs.in_memory
-            for index, graph in enumerate(graphs)
-        ]
-        n_scalars = len(self.scalar_names)
-        refuse([p for g, name in named for p in check_values(g, name, self.masks_labels)])
-        refuse([p for g, name in named for p in check_properties(g, name, n_scalars)])
-        return frames
-
-    def _link(self, split: str, graphs: GraphSequence) -> GraphSequence:
-        cutoff = cast("float", self._cutoff)
-        if not graphs.in_memory:
-            return LinkedGraphs(graphs, cutoff, split, self.masks_labels)
-        named = [(graph, f"{split} frame {index}") for index, graph in enumerate(graphs)]
-        linked = [(link(graph, cutoff, name), name) for graph, name in named]
-        refuse([problem for graph, name in linked for problem in check_linked(graph, name)])
-        name = linked_fingerprint(graphs, cutoff)
-        return GraphList((graph for graph, _ in linked), graphs.weights, name)
 
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that have frames."""
@@ -214,12 +177,28 @@ class GraphDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """This process's batches of the training frames, in another order every epoch."""
+        sampler, batches = self._train_batches()
+        if self._start != (0, 0):
+            batches = ContinuedBatches(batches, sampler, *self._start)
+        return self._loader(self.graphs("train"), batches)
+
+    def start_at(self, epoch: int, n_had: int) -> None:
+        """Let training go on in this epoch, after as many of its batches."""
+        self._start = (epoch, n_had)
+
+    def train_frames(self, epoch: int, batch: int) -> list[int]:
+        """Which training frames are in a batch of this process, in an epoch; counted from 0."""
+        sampler, batches = self._train_batches()
+        sampler.set_epoch(epoch)
+        return list(batches)[batch]
+
+    def _train_batches(self) -> tuple[EpochSampler, Sampler[list[int]]]:
         graphs, share = self.graphs("train"), _this_process()
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return self._loader(graphs, EvenBatches(sampler, self.batch_size, share))
+            return sampler, EvenBatches(sampler, self.batch_size, share)
         sizes = self.facts("train").n_edges.tolist()
-        return self._loader(graphs, BoundedBatches(sampler, sizes, self.max_edges, "edges", share))
+        return sampler, BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
 
     def eval_dataloader(self, split: str, share: Share = (0, 1)) -> DataLoader[AtomicGraph]:
         """Batches of any split in the order of its frames.
@@ -278,6 +257,7 @@ class GraphDataModule(LightningDataModule, ABC):
             Collation(graphs),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_run,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),
             batch_sampler=cast("Sampler[list[int]]", batches),

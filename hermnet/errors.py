@@ -1,7 +1,8 @@
 """What a user sees when something they gave cannot be used.
 
 An `InputError` is the user's to mend: the command line prints its message as one line and exits
-with code 2. Every other exception is a bug and keeps its traceback.
+with code 2. `Interrupted` is a signal's doing. Every other exception is a bug and keeps its
+traceback.
 """
 
 from __future__ import annotations
@@ -25,6 +26,24 @@ class InputErrors(InputError):
 
 class LostProcessError(RuntimeError):
     """Another process of the run is gone; the message says why, as far as anybody knows."""
+
+
+class Interrupted(Exception):
+    """A signal ended training; everything is saved, and the message says how to go on.
+
+    Args:
+        signum: number of the signal.
+        message: what was saved.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell shows for a program that the signal ended: 130 SIGINT, 143 SIGTERM."""
+        return 128 + self.signum
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

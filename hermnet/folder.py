@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hermnet.atomic import reason, remove_parts, write_atomically
 from hermnet.errors import InputError
+from hermnet.lock import Lock
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def lock(self) -> Path:
+        """The file that the process holds which writes here."""
+        return self.path / ".lock"
+
+    @property
+    def starts(self) -> Path:
+        """Time, command, versions and data of each start and resume, as JSON."""
+        return self.path / "starts.json"
+
+    @property
+    def non_finite(self) -> Path:
+        """The folder of batches whose loss was no number."""
+        return self.path / "non_finite"
+
+    @property
     def results(self) -> Path:
         """The final errors, as JSON."""
         return self.path / "results.json"
@@ -96,7 +113,7 @@ class RunFolder:
     def write_splits(self, splits: Mapping[str, list[int]] | None) -> None:
         """Keep the random splits for later evaluations; without any do nothing."""
         if splits is not None:
-            self.splits.write_text(json.dumps(splits) + "\n", encoding="utf-8")
+            write_atomically(self.splits, json.dumps(splits) + "\n")
 
     def csv_log(self, start: int) -> Path:
         """Folder of the CSV log of the run's first start (0), first resume (1) and so on."""
@@ -137,7 +154,8 @@ class RunFolder:
         """Refuse to touch another run's files; nothing is written.
 
         Raises:
-            InputError: if there is a run already and neither flag is set, or if both are.
+            InputError: if there is a run already and neither flag is set, or if both are, or if
+                another process writes there.
         """
         if overwrite and resume:
             raise InputError(
@@ -151,34 +169,49 @@ class RunFolder:
                 f"{self.path} holds a run already: continue it with --resume, replace it with "
                 "--overwrite, or choose another folder with trainer.default_root_dir=..."
             )
+        Lock(self.lock).check()
 
-    def prepare(self, resume: bool) -> None:
+    def prepare(self, resume: bool) -> Lock:
         """Make the folder; without `resume`, empty of what an earlier run left.
 
+        Returns:
+            The lock on the folder, which the caller lets go.
+
         Raises:
-            InputError: if the folder cannot be written to.
+            InputError: if the folder cannot be written to, or another process writes there.
         """
+        lock = Lock(self.lock)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
             if not resume:
                 self.clear()
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            remove_parts(self.checkpoints)
         except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror}") from error
+            lock.release()
+            raise InputError(f"cannot write to {self.path}: {reason(error)}") from error
+        return lock
 
     def clear(self) -> None:
         """Remove a run's own files and nothing else."""
         starts = range(self.n_starts())
         logs = [log(start) for start in starts for log in (self.csv_log, self.tensorboard_log)]
-        for folder in (self.checkpoints, *logs):
+        for folder in (self.checkpoints, self.non_finite, *logs):
             if folder.is_dir():
                 shutil.rmtree(folder)
-        texts = (self.recipe, self.splits, self.results, self.predictions)
+        texts = (self.recipe, self.splits, self.starts, self.results, self.predictions)
         for file in (*texts, self.learning_curve, self.parity):
             file.unlink(missing_ok=True)
+
+    def is_empty(self) -> bool:
+        """Whether nothing of the run is worth keeping: no checkpoint, and no batch to look at."""
+        return not (any(self.checkpoints.iterdir()) or self.non_finite.is_dir())
 
     def discard(self) -> None:
         """Remove a run that never came to anything, and the folder where nothing else is in it."""
         self.clear()
+        self.lock.unlink(missing_ok=True)
         with suppress(OSError):  # it is not empty
             self.path.rmdir()
 

@@ -19,7 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from torch import distributed
 
-from hermnet.errors import InputError, LostProcessError
+from hermnet.errors import InputError, Interrupted, LostProcessError
 from hermnet.processes import from_first, n_processes, rank, started_as
 from hermnet.trainer import quiet
 from hermnet.watch import Watch, first_line
@@ -169,6 +169,8 @@ def _give_up(error: BaseException, watch: Watch) -> None:
             watch.report(f"process {rank()}: {error}", code=2)
             raise SystemExit(2) from error
         watch.report(str(error), code=2)
+    elif isinstance(error, Interrupted):  # all of them, once everything is saved
+        watch.stop()
     elif isinstance(error, KeyboardInterrupt | SystemExit):
         watch.stop()
         watch.report(f"process {rank()} was interrupted")

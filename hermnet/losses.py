@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor
 from hermnet.errors import InputError, nearest
 from hermnet.graph import AtomicGraph
 from hermnet.potential import Prediction
+from hermnet.processes import added_up, n_processes
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,25 @@ def _term(
     # the inner `where` keeps the NaN of a stress without volume out of the gradient
     error = torch.where(there, predicted, 0.0) - torch.where(there, label, 0.0).to(predicted.dtype)
     return LossTerm(function(error, torch.zeros_like(error)), there.sum())
+
+
+def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
+    """The means over all processes' values, once DDP has averaged them, and the structures.
+
+    A mean of each process's own would give the values of a process with few of them more weight.
+
+    Args:
+        terms: this process's sums and counts.
+        n_systems: this process's structures.
+
+    Returns:
+        The means, and the number of structures of all processes, which is not waited for.
+    """
+    world = n_processes()
+    if world == 1:
+        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
+    counts = torch.stack([term.count for term in terms])
+    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
+    # a batch may lack all labels of a kind
+    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
+    return means, systems

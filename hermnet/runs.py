@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from hermnet.checkpoint import Checkpoint, load_model, read_checkpoint
+from hermnet.atomic import is_of_the_disk, reason, write_atomically
+from hermnet.checkpoint import Checkpoint, load_model, model_of, read_checkpoint
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.datasets import load_data
@@ -24,11 +25,12 @@ from hermnet.folder import RunFolder
 from hermnet.freezing import freeze
 from hermnet.launch import Children, adopt, launched
 from hermnet.model_options import ModelOptions
-from hermnet.models import make_model
 from hermnet.network import Network
 from hermnet.plots import learning_curve
+from hermnet.position import Position
 from hermnet.prediction import write_extxyz
 from hermnet.processes import from_first, n_processes, rank
+from hermnet.provenance import check_position, record_start, this_command, training_data
 from hermnet.task import PotentialTask
 from hermnet.trainer import cpu_threads, make_trainer, quiet
 from hermnet.workflows import workflow_of
@@ -56,21 +58,24 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         The run; its results are empty on all processes but the first.
 
     Raises:
-        InputError: when data, recipe or checkpoint cannot be used; nothing is written then.
+        InputError: when data, recipe or checkpoint cannot be used, and nothing is written then;
+            when the disk is full, or the loss is no number.
+        Interrupted: when SIGINT or SIGTERM has ended training and everything is saved.
         LostProcessError: when another process of the run is gone.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)
-    with launched(recipe.trainer) as children:
-        from_first(lambda: folder.check(overwrite, resume is not None))
-        is_first = rank() == 0
-        data, trainer = _fit(recipe, folder, resume, children)
-    if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]
-        return Run(folder, {})
-    return Run(folder, _report(folder, data, trainer.strategy.root_device))
+    with ExitStack() as at_end:
+        with launched(recipe.trainer) as children:
+            from_first(lambda: folder.check(overwrite, resume is not None))
+            is_first = rank() == 0
+            data, trainer = _fit(recipe, folder, resume, children, at_end)
+        if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return Run(folder, {})
+        return Run(folder, _report(folder, data, trainer.strategy.root_device))
 
 
 def _fit(
-    recipe: Recipe, folder: RunFolder, resume: str | None, children: Children
+    recipe: Recipe, folder: RunFolder, resume: str | None, children: Children, at_end: ExitStack
 ) -> tuple[GraphDataModule, pl.Trainer]:
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
     data = load_data(recipe, None if resume is None else from_first(folder.read_splits))
@@ -79,27 +84,20 @@ def _fit(
     workflow.check(recipe, data)
     model = workflow.new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
     _check_elements(data, model, data.splits())
-    _warn_of_rare_relations(model, data)
+    known = training_data(model, data)
+    _warn_of_rare_relations(known["relations"])
+    if checkpoint is not None:
+        position = check_position(checkpoint, data, recipe.data)
+        data.start_at(position.epoch, position.batch)
     objective = workflow.objective(model, recipe.training, data)
     frozen = freeze(model, recipe.training.freeze, _known_elements(recipe.model))
-    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, frozen)
+    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, frozen, known)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         adopt(trainer, children)
-        from_first(lambda: _begin(recipe, folder, data, resume is not None))
+        from_first(lambda: _begin(recipe, data, folder, checkpoint, at_end))
         _train(trainer, task, data, folder, checkpoint)
     return data, trainer
-
-
-def _begin(recipe: Recipe, folder: RunFolder, data: GraphDataModule, resume: bool) -> None:
-    """Write what is known of the run before it trains, and print it."""
-    folder.prepare(resume)
-    text = recipe.to_yaml()
-    folder.recipe.write_text(text, encoding="utf-8")
-    folder.write_splits(data.split_indices())
-    print(text, flush=True)
-    if recipe.training.compile:
-        print("note: the first steps wait for the compiler, a minute or so", flush=True)
 
 
 def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
@@ -158,10 +156,9 @@ def _trained(recipe: Recipe, checkpoint: str | None) -> tuple[Network, GraphData
 
 
 def _again(recipe: Recipe, checkpoint: Checkpoint) -> Network:
-    """The model of a run that goes on; Lightning loads its weights."""
+    """The model of a run that goes on; Lightning loads its weights once more, averaged or not."""
     pl.seed_everything(recipe.training.seed, verbose=False)
-    stored = (checkpoint.elements, checkpoint.mean_neighbors, checkpoint.units)
-    return make_model(recipe.model, *stored)
+    return model_of(checkpoint, recipe.model)
 
 
 def _known_elements(options: ModelOptions) -> tuple[int, ...] | None:
@@ -187,8 +184,7 @@ def _check_enough(data: GraphDataModule) -> None:
         )
 
 
-def _warn_of_rare_relations(model: Network, data: GraphDataModule) -> None:
-    counts = model.count_edges(data.facts("train"))
+def _warn_of_rare_relations(counts: Mapping[str, int]) -> None:
     rare = {label: n for label, n in counts.items() if 0 < n < _RARE}
     if rare:
         listed = ", ".join(f"{label} ({n})" for label, n in rare.items())
@@ -196,6 +192,8 @@ def _warn_of_rare_relations(model: Network, data: GraphDataModule) -> None:
 
 
 def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
+    if resume == "last" and folder.best.is_file() and not folder.last.is_file():
+        raise InputError(f"there is no checkpoint {folder.last}; give --resume {folder.best}")
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
     # an option that is younger than the checkpoint had its default
@@ -219,6 +217,26 @@ def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     return checkpoint
 
 
+def _begin(
+    recipe: Recipe,
+    data: GraphDataModule,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+    at_end: ExitStack,
+) -> None:
+    """Take the folder until the end of the run, write and say what is about to run."""
+    at_end.callback(folder.prepare(checkpoint is not None).release)
+    text = recipe.to_yaml()
+    write_atomically(folder.recipe, text)
+    folder.write_splits(data.split_indices())
+    record_start(folder.starts, data, this_command(), checkpoint)
+    print(text, flush=True)
+    if checkpoint is not None:
+        print(f"note: going on after {Position.of(checkpoint.position)}", flush=True)
+    if recipe.training.compile:
+        print("note: the first steps wait for the compiler, a minute or so", flush=True)
+
+
 def _train(
     trainer: pl.Trainer,
     task: PotentialTask,
@@ -230,9 +248,13 @@ def _train(
     try:
         trainer.fit(task, data, ckpt_path=path, weights_only=True)
     except (InputError, MisconfigurationException) as error:
-        if rank() == 0 and checkpoint is None and not any(folder.checkpoints.iterdir()):
+        if rank() == 0 and checkpoint is None and folder.is_empty():
             folder.discard()
         raise InputError(" ".join(str(error).split())) from error
+    except OSError as error:
+        if not is_of_the_disk(error):
+            raise
+        raise InputError(f"cannot write to {folder.path}: {reason(error)}") from error
 
 
 def _report(
@@ -247,9 +269,7 @@ def _report(
     splits = [name for name in data.splits() if name != "predict"]
     results = {split: workflow.evaluate(model, data, split) for split in splits}
     errors = {split: result.errors for split, result in results.items()}
-    part = folder.results.with_suffix(".part")
-    part.write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder.results)
+    write_atomically(folder.results, json.dumps(errors, indent=2) + "\n")
     draw_parity(results, folder.parity)
     if folder.metrics():
         learning_curve(folder.metrics(), folder.learning_curve, workflow.curves(model))

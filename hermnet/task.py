@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,17 +14,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.checkpoint import describe, stored_training
+from hermnet.averages import EpochMeans
+from hermnet.checkpoint import amend, describe, finished_epochs, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
 from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
-from hermnet.losses import LossTerm, loss_function
+from hermnet.losses import global_means, loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
-from hermnet.processes import added_up, n_processes
+from hermnet.processes import added_up
+
+_LOSSES = "train_losses"  # in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class TrainingOptions:
             and kept; null for none.
         freeze: what stays as it is: embedding, interactions, readout, names of relations, or with
             ``model.init_from`` known for all that the checkpoint knew.
+        non_finite: what to do with a batch whose loss or gradient is infinite or not a number:
+            ``stop`` and write it down, or ``skip`` it.
+        checkpoint_minutes: after how much time a checkpoint is written within an epoch too; null
+            for no such limit.
+        checkpoint_steps: the same as a number of steps.
+        keep_last: how many of the latest checkpoints are kept besides the best.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
@@ -66,6 +75,10 @@ class TrainingOptions:
     scheduler_interval: Literal["epoch", "step"] = "epoch"
     ema_decay: float | None = 0.99
     freeze: list[str] = field(default_factory=list)
+    non_finite: Literal["stop", "skip"] = "stop"
+    checkpoint_minutes: float | None = 10.0
+    checkpoint_steps: int | None = None
+    keep_last: int = 1
     compile: bool = False
     threads: int | None = None
     seed: int = 0
@@ -82,6 +95,14 @@ class TrainingOptions:
             raise InputError("training.target_weights: they must not be negative")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise InputError(
+                f"training.checkpoint_minutes: {self.checkpoint_minutes} is not positive"
+            )
+        for name in ("checkpoint_steps", "keep_last"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"training.{name}: {value} is too small; at least 1")
         loss_function(self.loss, self.huber_delta)
 
     def weights(self) -> dict[str, float]:
@@ -103,6 +124,7 @@ class PotentialTask(pl.LightningModule):
         recipe: the resolved recipe as plain types, kept in checkpoints.
         objective: what is minimized; by default energies, forces and stress of a potential.
         frozen: the weights that do not change; by default none.
+        training_data: what checkpoints say of the training data, as plain types.
     """
 
     def __init__(
@@ -112,12 +134,15 @@ class PotentialTask(pl.LightningModule):
         recipe: Mapping[str, Any],
         objective: Objective | None = None,
         frozen: Frozen | None = None,
+        training_data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
         self.frozen = frozen or Frozen()
+        self.training_data = dict(training_data or {})
+        self._losses = EpochMeans()
         if objective is None:
             function = loss_function(options.loss, options.huber_delta)
             objective = EnergyObjective(_energies(potential), options.weights(), function)
@@ -135,7 +160,7 @@ class PotentialTask(pl.LightningModule):
         prediction = self(graph)
         terms = self.objective.terms(prediction, graph)
         weights = {name: weight for name, weight in self.objective.weights().items() if weight > 0}
-        means, n_systems = _global_means([terms[name] for name in weights], graph.n_systems)
+        means, n_systems = global_means([terms[name] for name in weights], graph.n_systems)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
         loss: Tensor = 0.0 * self.objective.output(prediction).sum()
         for (name, weight), mean in zip(weights.items(), means, strict=True):
@@ -145,14 +170,16 @@ class PotentialTask(pl.LightningModule):
         return loss
 
     def _log_loss(self, name: str, value: Tensor, n_systems: Any) -> None:
-        self.log(
-            name,
-            value.detach(),
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=n_systems,
-        )
+        self._losses.add(name, value, n_systems)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's losses anew; a run resumed within an epoch does not come by."""
+        self._losses = EpochMeans()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's losses."""
+        for name, mean in self._losses.means(added_up).items():
+            self.log(name, mean, batch_size=1)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""
@@ -223,6 +250,7 @@ class PotentialTask(pl.LightningModule):
         100 would stay one to epoch 30. The options are this recipe's instead, and the learning rate
         is what the schedule would have come to; what the optimizer knows of the gradients stays.
         """
+        self._losses.load(checkpoint.get(_LOSSES, {}), self.device)
         before, now = stored_training(checkpoint), self.recipe["training"]
         if all(before.get(key) == now[key] for key in ("optimizer", "scheduler")):
             return
@@ -230,7 +258,7 @@ class PotentialTask(pl.LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             return  # follows errors, not a count
         per_epoch = self.options.scheduler_interval == "epoch"
-        n_steps = checkpoint["epoch"] + 1 if per_epoch else checkpoint["global_step"]
+        n_steps = finished_epochs(checkpoint) if per_epoch else checkpoint["global_step"]
         if scheduler is not None:
             with warnings.catch_warnings():  # that there was no optimizer step
                 warnings.simplefilter("ignore")
@@ -241,29 +269,8 @@ class PotentialTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""
-        checkpoint.update(describe(self.potential, self.recipe))
-
-
-def _global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
-    """The means over all processes' values, once DDP has averaged them, and the structures.
-
-    A mean of each process's own would give the values of a process with few of them more weight.
-
-    Args:
-        terms: this process's sums and counts.
-        n_systems: this process's structures.
-
-    Returns:
-        The means, and the number of structures of all processes, which is not waited for.
-    """
-    world = n_processes()
-    if world == 1:
-        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
-    counts = torch.stack([term.count for term in terms])
-    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
-    # a batch may lack all labels of a kind
-    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
-    return means, systems
+        amend(checkpoint, describe(self.potential, self.recipe, self.training_data))
+        checkpoint[_LOSSES] = self._losses.state()
 
 
 def _energies(model: Network) -> Potential:

@@ -11,16 +11,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from hermnet.averaging import MovingAverage
+from hermnet.checkpoint_io import SafeCheckpointIO
 from hermnet.class_path import build
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.metrics_log import MetricsLog
+from hermnet.non_finite import FiniteSteps
 from hermnet.processes import started_as
+from hermnet.saving import Saving
 from hermnet.task import PotentialTask
 
 # Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
@@ -54,13 +57,14 @@ def make_trainer(
         raise InputError(
             "training.scheduler: it follows the validation error, but there are no val frames"
         )
-    callbacks = _checkpoints(folder, task.monitor() if has_val else None)
+    skips = recipe.training.non_finite == "skip"
+    callbacks: list[Callback] = [FiniteSteps(folder.non_finite, data, skips)]
     if recipe.training.ema_decay is not None:
-        # Interpolating several tensors at once leaves weights that do not change as they are.
-        average = get_ema_multi_avg_fn(recipe.training.ema_decay)
-        callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=average))
+        callbacks.append(MovingAverage(recipe.training.ema_decay))
+    callbacks.append(Saving(folder, recipe, task.monitor() if has_val else None))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
     options["callbacks"] = callbacks
+    options["plugins"] = [*_as_list(options.get("plugins")), SafeCheckpointIO()]
     options["logger"] = _loggers(options.get("logger"), folder, resume)
     options["default_root_dir"] = folder.path
     options.setdefault("log_every_n_steps", min(_LOG_EVERY, len(data.train_dataloader())))
@@ -72,13 +76,10 @@ def make_trainer(
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def _checkpoints(folder: RunFolder, monitor: str | None) -> list[Callback]:
-    """``best`` where something is validated, and ``last`` after every epoch, better or not."""
-    places: dict[str, Any] = {"dirpath": folder.checkpoints, "enable_version_counter": False}
-    last = ModelCheckpoint(filename=folder.last.stem, save_on_train_epoch_end=True, **places)
-    if monitor is None:
-        return [last]
-    return [ModelCheckpoint(filename=folder.best.stem, monitor=monitor, **places), last]
+def _as_list(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
@@ -90,7 +91,7 @@ def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
     csv, tensorboard = folder.csv_log(start), folder.tensorboard_log(start)
     # A version would be shown in the progress bar, where it says nothing.
     return [
-        CSVLogger(csv.parent, name=csv.name, version=""),
+        MetricsLog(csv.parent, name=csv.name, version=""),
         TensorBoardLogger(tensorboard.parent, name=tensorboard.name, version=""),
     ]
 
@@ -118,6 +119,7 @@ def quiet() -> Iterator[None]:
             ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
             ".*Grad strides do not match.*",  # of weights whose one dimension is 1
+            ".*your dataloader is not resumable.*",  # ours leaves out what has been read
             ".*Total length of `list`.*",  # no validation frames, which is allowed
         ):
             warnings.filterwarnings("ignore", message=message)

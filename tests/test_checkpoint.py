@@ -28,9 +28,9 @@ def content(options: ModelOptions = OPTIONS, **about: Any) -> dict[str, Any]:
     potential = random_potential(options, ELEMENTS, mean_neighbors=1.0 / 3.0)
     potential.set_reference(REFERENCE, SCALE)
     described = describe(potential, {"name": "trained", "model": asdict(options)})
-    described["hermnet"] |= about
+    described |= {"position": {"epoch": 6, "batch": 3, "n_batches": 5}, "metrics": {"val": 1.5}}
     state = {f"potential.{name}": value for name, value in potential.state_dict().items()}
-    return {"state_dict": state, "epoch": 6, **described}
+    return {"state_dict": state, "epoch": 6, "global_step": 33, "hermnet": described | about}
 
 
 @pytest.fixture
@@ -170,17 +170,21 @@ def test_a_foreign_file_of_torch(tmp_path: Path, foreign: Any):
         load_potential(save(tmp_path / "a.ckpt", foreign))
 
 
-@pytest.mark.parametrize("other", [FORMAT + 1, "1", None])
-def test_another_version_of_the_format(tmp_path: Path, other: Any):
-    newer = content(format=other, versions={"hermnet": "9.0"})
-    message = rf"format {other!r}, this HermNet reads {FORMAT}; it was written with hermnet 9.0"
+def test_a_newer_version_of_the_format(tmp_path: Path):
+    newer = content(format=FORMAT + 1, versions={"hermnet": "9.0"})
+    message = (
+        rf"format {FORMAT + 1}, this HermNet reads 1 to {FORMAT}; "
+        "it was written with hermnet 9.0: install that version or a later one"
+    )
     with pytest.raises(InputError, match=message):
         load_potential(save(tmp_path / "a.ckpt", newer))
 
 
-def test_another_format_by_nobody_knows_whom(tmp_path: Path):
-    with pytest.raises(InputError, match="written with an unknown version"):
-        load_potential(save(tmp_path / "a.ckpt", content(format=0, versions="?")))
+@pytest.mark.parametrize("other", [0, -1, "1", None, True])
+def test_a_version_of_the_format_that_never_was(tmp_path: Path, other: Any):
+    message = rf"format {other!r}, which no HermNet has written .*with an unknown version of it"
+    with pytest.raises(InputError, match=message):
+        load_potential(save(tmp_path / "a.ckpt", content(format=other, versions="?")))
 
 
 @pytest.mark.parametrize("absent", ["recipe", "elements", "mean_neighbors"])

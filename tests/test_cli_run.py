@@ -420,8 +420,8 @@ CHECKPOINTS: dict[str, tuple[Callable[[dict[str, Any], Path], None], str]] = {
         "a.ckpt would run code: it names",
     ),
     "newer": (
-        lambda content, path: save(path, content | {"hermnet": {"format": 2}}),
-        "a.ckpt has checkpoint format 2, this HermNet reads 1",
+        lambda content, path: save(path, content | {"hermnet": {"format": 9}}),
+        "a.ckpt has checkpoint format 9, this HermNet reads 1 to",
     ),
     "weights": (
         lambda content, path: save(path, content | {"state_dict": {}}),

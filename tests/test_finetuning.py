@@ -20,6 +20,7 @@ from hermnet.freezing import freeze
 from hermnet.graph import AtomicGraph
 from hermnet.losses import loss_function, loss_terms
 from hermnet.model_options import ModelOptions
+from hermnet.network import Network
 from hermnet.potential import Potential, Prediction
 from hermnet.property_model import PropertyModel
 from hermnet.runs import Run, fit
@@ -54,15 +55,22 @@ METHANOL = collate([graph_of(tiny.methanol(seed)) for seed in range(3)])
 AMINE = collate([graph_of(methylamine(seed)) for seed in range(3)])
 
 
-def stored(path: Path, options: ModelOptions, elements: tuple[int, ...] = KNOWN) -> Path:
+def save(path: Path, model: Network, options: ModelOptions) -> Path:
+    """A checkpoint of a model, as far as it is read here."""
+    about = describe(model, {"model": asdict(options)})
+    about |= {"position": {"epoch": 0, "batch": 0, "n_batches": 1}, "metrics": {}}
+    weights = {f"potential.{name}": value for name, value in model.state_dict().items()}
+    content = {"hermnet": about, "state_dict": weights, "epoch": 0, "global_step": 0}
+    torch.save(content, path)
+    return path
+
+
+def stored(path: Path, options: ModelOptions) -> Path:
     """A checkpoint of an untrained potential."""
     torch.manual_seed(1)
-    potential = Potential(options, elements, 3.0)
-    potential.set_reference({z: -float(z) for z in elements}, 2.0)
-    content = describe(potential, {"model": asdict(options)})
-    weights = {f"potential.{name}": value for name, value in potential.state_dict().items()}
-    torch.save({**content, "state_dict": weights, "epoch": 0}, path)
-    return path
+    potential = Potential(options, KNOWN, 3.0)
+    potential.set_reference({z: -float(z) for z in KNOWN}, 2.0)
+    return save(path, potential, options)
 
 
 def started(
@@ -250,9 +258,7 @@ def test_properties_of_new_elements_are_refused(tmp_path: Path):
     readout = {"name": "scalar", "targets": ["gap"], "mode": "sum"}
     options = replace(SMALL, readout=readout)
     model = PropertyModel(options, KNOWN, 3.0, {"gap": "eV"})
-    content = describe(model, {"model": asdict(options)})
-    weights = {f"potential.{name}": value for name, value in model.state_dict().items()}
-    torch.save({**content, "state_dict": weights, "epoch": 0}, tmp_path / "gap.ckpt")
+    save(tmp_path / "gap.ckpt", model, options)
     begun = replace(options, init_from=str(tmp_path / "gap.ckpt"))
     assert continued(begun, KNOWN, {"gap": "eV"}, seed=0).has_readout
     with pytest.raises(InputError, match=r"model.init_from: 'readout.*' is \(3.*elements can only"):

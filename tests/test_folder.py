@@ -81,32 +81,32 @@ def test_other_files_in_the_folder_do_not_matter(tmp_path: Path):
     (tmp_path / "train.xyz").write_text("data")
     folder = RunFolder(tmp_path)
     folder.check(overwrite=False, resume=False)
-    folder.prepare(resume=False)
+    folder.prepare(resume=False).release()
     assert folder.checkpoints.is_dir()
     assert listing(tmp_path) == {"train.xyz": b"data"}
 
 
 def test_overwriting_removes_the_run_and_nothing_else(run: RunFolder):
-    run.prepare(resume=False)
+    run.prepare(resume=False).release()
     assert listing(run.path) == {"notes.txt": b"mine", "csv_old/metrics.csv": b"mine too"}
     assert run.checkpoints.is_dir()
 
 
 def test_resuming_removes_nothing(run: RunFolder):
     before = listing(run.path)
-    run.prepare(resume=True)
+    run.prepare(resume=True).release()
     assert listing(run.path) == before
 
 
 def test_a_discarded_run_leaves_no_folder(tmp_path: Path):
     folder = RunFolder(tmp_path / "run")
-    folder.prepare(resume=False)
+    folder.prepare(resume=False).release()
     folder.recipe.write_text("x")
     folder.discard()
     assert not folder.path.exists()
     folder.path.mkdir()
     (folder.path / "notes.txt").write_text("mine")
-    folder.prepare(resume=False)
+    folder.prepare(resume=False).release()
     folder.discard()
     assert listing(folder.path) == {"notes.txt": b"mine"}
 
@@ -117,4 +117,4 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
         with pytest.raises(InputError, match=r"cannot be .*: .*runs is a file"):
             folder.check(overwrite=False, resume=False)
         with pytest.raises(InputError, match="cannot write to"):
-            folder.prepare(resume=False)
+            folder.prepare(resume=False).release()
