@@ -12,10 +12,12 @@ from hermnet.data.aselmdb import LmdbFrames
 from hermnet.data.files import FileDataModule
 from hermnet.data.frames import Frames, JoinedFrames
 from hermnet.data.labels import unit_factors
+from hermnet.data.scalars import Scalars
 from hermnet.data.slices import is_slice, sliced_lazily
 from hermnet.data.sqlite import SUFFIX as SQLITE
 from hermnet.data.sqlite import SqliteFrames
 from hermnet.errors import InputError, nearest
+from hermnet.units import scalar_unit
 
 _SUFFIXES = (SQLITE, LMDB)
 
@@ -51,6 +53,7 @@ class AseDb(FileDataModule):
             else:
                 frames = LmdbFrames(file)
             self._settle(file, frames.metadata.get("units"))
+            _check_scalars(file, frames.metadata.get("scalars"), self.labelling.scalars)
             opened.append(frames)
         joined = JoinedFrames(opened) if len(opened) > 1 else opened[0]
         return joined if selection else sliced_lazily(joined, path, part)
@@ -92,7 +95,21 @@ def _declared(file: Path, units: object) -> dict[str, str]:
         return {}
     if not isinstance(units, dict) or not all(isinstance(unit, str) for unit in units.values()):
         raise InputError(f"{file}: the metadata's units are no mapping of quantities to units")
-    return {k: v for k, v in units.items() if k in ("length", "energy", "forces", "stress")}
+    read = ("length", "energy", "forces", "stress", "dipole")
+    return {k: v for k, v in units.items() if k in read}
+
+
+def _check_scalars(file: Path, declared: object, scalars: Scalars) -> None:
+    """Refuse a scalar that the recipe reads in another unit than the file's metadata declare."""
+    if not isinstance(declared, dict):
+        return
+    for name, key, factor, unit in zip(
+        scalars.names, scalars.keys, scalars.factors, scalars.units, strict=True
+    ):
+        if key in declared and scalar_unit(str(declared[key])) != (factor, unit):
+            raise InputError(
+                f"scalars.{name}: {file} declares '{declared[key] or 1}', the recipe another unit"
+            )
 
 
 def _files(path: Path) -> list[Path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from hermnet.data.cache import facts_of
 from hermnet.data.facts import Facts
@@ -21,7 +21,15 @@ from hermnet.data.graphs import (
     linked_fingerprint,
 )
 from hermnet.data.loading import Loader
-from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
+from hermnet.data.sampling import (
+    BoundedBatches,
+    Collation,
+    EpochSampler,
+    EvenBatches,
+    Share,
+    filled,
+    shared,
+)
 from hermnet.data.validity import (
     CLOSEST,
     check_linked,
@@ -31,7 +39,8 @@ from hermnet.data.validity import (
     warn_of_loners,
 )
 from hermnet.errors import InputError
-from hermnet.graph import AtomicGraph, collate
+from hermnet.graph import AtomicGraph
+from hermnet.processes import from_first, n_processes, rank
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -49,10 +58,10 @@ class GraphDataModule(LightningDataModule, ABC):
         scalar_units: their units, one for each name, empty for a pure number.
 
     Args:
-        batch_size: structures per training step.
+        batch_size: structures per training step and process.
         eval_batch_size: structures per step of validation, test and prediction.
-        max_edges_per_batch: bounds batches by their edges: training batches have as many structures
-            as fit, instead of `batch_size`, and evaluation never more.
+        max_edges_per_batch: bounds batches of a process by their edges: training batches have as
+            many structures as fit, instead of `batch_size`, and evaluation never more.
         num_workers: processes that read and collate batches beside the training; 0 is fast for data
             that are in memory.
         seed: of the order of the training frames and of random splits.
@@ -183,13 +192,16 @@ class GraphDataModule(LightningDataModule, ABC):
     def facts(self, split: str) -> Facts:
         """What the frames of a split tell, gathered once; see `hermnet.data.cache.facts_of`.
 
+        Of several processes the first one gathers, and all have to ask in the same order.
+
         Raises:
             InputError: if the data have no such frames, or one of them cannot be used.
         """
         graphs = self.graphs(split)
         key = (split, cast("float", self._cutoff))
         if key not in self._facts:
-            found = facts_of(graphs, self.num_workers, f"{len(graphs)} {split} frames")
+            what = f"{len(graphs)} {split} frames"
+            found = from_first(lambda: facts_of(graphs, self.num_workers, what))
             if not graphs.in_memory:  # of which nothing was known before
                 warn_of_loners(found.n_alone, int(found.n_atoms.sum()), key[1])
             self._facts[key] = found
@@ -201,36 +213,41 @@ class GraphDataModule(LightningDataModule, ABC):
         return {name for name, n_frames in facts.labels.items() if n_frames == facts.n_frames}
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the training frames, in another order every epoch."""
-        graphs = self.graphs("train")
+        """This process's batches of the training frames, in another order every epoch."""
+        graphs, share = self.graphs("train"), _this_process()
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return self._loader(graphs, batch_size=self.batch_size, sampler=sampler)
+            return self._loader(graphs, EvenBatches(sampler, self.batch_size, share))
         sizes = self.facts("train").n_edges.tolist()
-        batches = BoundedBatches(sampler, sizes, self.max_edges, "edges", self._share())
-        return self._loader(graphs, batch_sampler=batches)
+        return self._loader(graphs, BoundedBatches(sampler, sizes, self.max_edges, "edges", share))
 
-    def eval_dataloader(self, split: str) -> DataLoader[AtomicGraph]:
-        """Batches of any split in the order of its frames."""
+    def eval_dataloader(self, split: str, share: Share = (0, 1)) -> DataLoader[AtomicGraph]:
+        """Batches of any split in the order of its frames.
+
+        Args:
+            split: its name.
+            share: which of how many processes gets its part of them; by default one gets all.
+        """
         graphs = self.graphs(split)
-        if self.max_edges is None:
-            return self._loader(graphs, batch_size=self.eval_batch_size)
-        rank, world = self._share()
-        sizes = self.facts(split).n_edges.tolist()
-        batches = filled(sizes, self.max_edges, self.eval_batch_size)[rank::world]
-        return self._loader(graphs, batch_sampler=batches)
+        bounded = self.max_edges is not None
+        sizes = self.facts(split).n_edges.tolist() if bounded else [0] * len(graphs)
+        batches = filled(sizes, self.max_edges or 0, self.eval_batch_size)
+        return self._loader(graphs, shared(batches, share))
 
     def val_dataloader(self) -> DataLoader[AtomicGraph] | list[DataLoader[AtomicGraph]]:
-        """Batches of the validation frames; without frames nothing, and Lightning validates not."""
-        return self.eval_dataloader("val") if "val" in self.splits() else []
+        """Its part of the validation frames; without frames nothing, and Lightning validates not.
+
+        Every frame is in the part of one process.
+        """
+        return self.eval_dataloader("val", _this_process()) if "val" in self.splits() else []
 
     def test_dataloader(self) -> list[DataLoader[AtomicGraph]]:
-        """Batches of the test frames, a loader for each test set."""
-        return [self.eval_dataloader(split) for split in self.test_splits()]
+        """Its part of the test frames, a loader for each test set."""
+        return [self.eval_dataloader(split, _this_process()) for split in self.test_splits()]
 
     def predict_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the split ``predict`` if there is one, else of the first test set."""
-        return self.eval_dataloader(self.predict_split())
+        """Its part of the split ``predict`` if there is one, else of the first test set."""
+        return self.eval_dataloader(self.predict_split(), _this_process())
 
     def test_splits(self) -> tuple[str, ...]:
         """The test sets: ``test``, or whatever is for no other purpose.
@@ -253,22 +270,22 @@ class GraphDataModule(LightningDataModule, ABC):
         self.setup()  # does nothing when it has been done for this cutoff
         return self._linked[cast("float", self._cutoff)]
 
-    def _share(self) -> tuple[int, int]:
-        """Which of how many processes this is."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def _loader(self, graphs: GraphSequence, **batching: Any) -> DataLoader[AtomicGraph]:
+    def _loader(
+        self, graphs: GraphSequence, batches: Iterable[list[int]]
+    ) -> DataLoader[AtomicGraph]:
         return Loader.of(
             graphs,
-            collate,
+            Collation(graphs),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),
-            **batching,
+            batch_sampler=cast("Sampler[list[int]]", batches),
         )
+
+
+def _this_process() -> Share:
+    return rank(), n_processes()
 
 
 DATAMODULES: Registry[type[GraphDataModule]] = Registry("hermnet.datamodules", "data module")

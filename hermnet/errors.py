@@ -23,6 +23,10 @@ class InputErrors(InputError):
         super().__init__("\n".join(self.messages))
 
 
+class LostProcessError(RuntimeError):
+    """Another process of the run is gone; the message says why, as far as anybody knows."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Phrase what is allowed and which of it is closest to `name`.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -17,11 +18,13 @@ from hermnet.checkpoint import describe, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
+from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
 from hermnet.losses import LossTerm, loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
+from hermnet.processes import added_up, n_processes
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class TrainingOptions:
         scheduler_interval: whether the scheduler counts epochs or steps.
         ema_decay: decay of the moving average of the weights, which is what is validated, tested
             and kept; null for none.
+        freeze: what stays as it is: embedding, interactions, readout, names of relations, or with
+            ``model.init_from`` known for all that the checkpoint knew.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
@@ -60,6 +65,7 @@ class TrainingOptions:
     scheduler: dict[str, Any] | None = None
     scheduler_interval: Literal["epoch", "step"] = "epoch"
     ema_decay: float | None = 0.99
+    freeze: list[str] = field(default_factory=list)
     compile: bool = False
     threads: int | None = None
     seed: int = 0
@@ -96,6 +102,7 @@ class PotentialTask(pl.LightningModule):
         options: the recipe's ``training`` section.
         recipe: the resolved recipe as plain types, kept in checkpoints.
         objective: what is minimized; by default energies, forces and stress of a potential.
+        frozen: the weights that do not change; by default none.
     """
 
     def __init__(
@@ -104,11 +111,13 @@ class PotentialTask(pl.LightningModule):
         options: TrainingOptions,
         recipe: Mapping[str, Any],
         objective: Objective | None = None,
+        frozen: Frozen | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
+        self.frozen = frozen or Frozen()
         if objective is None:
             function = loss_function(options.loss, options.huber_delta)
             objective = EnergyObjective(_energies(potential), options.weights(), function)
@@ -125,26 +134,25 @@ class PotentialTask(pl.LightningModule):
         """The weighted loss of a batch."""
         prediction = self(graph)
         terms = self.objective.terms(prediction, graph)
+        weights = {name: weight for name, weight in self.objective.weights().items() if weight > 0}
+        means, n_systems = _global_means([terms[name] for name in weights], graph.n_systems)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
         loss: Tensor = 0.0 * self.objective.output(prediction).sum()
-        for name, weight in self.objective.weights().items():
-            if weight > 0:
-                mean = self._mean(terms[name])
-                loss = loss + weight * mean
-                self._log_loss(f"train_{name}_loss", mean, graph)
-        self._log_loss("train_loss", loss, graph)
+        for (name, weight), mean in zip(weights.items(), means, strict=True):
+            loss = loss + weight * mean
+            self._log_loss(f"train_{name}_loss", mean, n_systems)
+        self._log_loss("train_loss", loss, n_systems)
         return loss
 
-    def _log_loss(self, name: str, value: Tensor, graph: AtomicGraph) -> None:
-        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=graph.n_systems)
-
-    def _mean(self, term: LossTerm) -> Tensor:
-        """The mean over all processes' values, once DDP has averaged the gradients."""
-        world = self.trainer.world_size
-        count = term.count
-        if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return term.total * world / count.clamp(min=1)  # a batch may lack all labels of a kind
+    def _log_loss(self, name: str, value: Tensor, n_systems: Any) -> None:
+        self.log(
+            name,
+            value.detach(),
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=n_systems,
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""
@@ -171,16 +179,17 @@ class PotentialTask(pl.LightningModule):
         self._log_errors("test")
 
     def _log_errors(self, split: str) -> None:
-        errors = self._errors.reduce(
-            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
-        )
+        errors = self._errors.reduce(lambda sums: added_up(sums.to(self.device)))
         for name, value in self.objective.logged(errors).items():
             key = f"{split}_{name}"
-            self.log(key, value, prog_bar=key == self.monitor(), batch_size=1)
+            exact = torch.tensor(value, dtype=torch.float64, device=self.device)
+            # All processes have the same value; Lightning wants to hear that they share it.
+            self.log(key, exact, prog_bar=key == self.monitor(), batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
         optimizer, scheduler = self._optimizer_and_scheduler()
+        self.frozen.guard(optimizer)
         if scheduler is None:
             return optimizer
         schedule = {
@@ -233,6 +242,28 @@ class PotentialTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is."""
         checkpoint.update(describe(self.potential, self.recipe))
+
+
+def _global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
+    """The means over all processes' values, once DDP has averaged them, and the structures.
+
+    A mean of each process's own would give the values of a process with few of them more weight.
+
+    Args:
+        terms: this process's sums and counts.
+        n_systems: this process's structures.
+
+    Returns:
+        The means, and the number of structures of all processes, which is not waited for.
+    """
+    world = n_processes()
+    if world == 1:
+        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
+    counts = torch.stack([term.count for term in terms])
+    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
+    # a batch may lack all labels of a kind
+    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
+    return means, systems
 
 
 def _energies(model: Network) -> Potential:

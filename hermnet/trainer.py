@@ -11,14 +11,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hermnet.class_path import build
 from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.processes import started_as
 from hermnet.task import PotentialTask
 
 # Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
@@ -54,7 +56,9 @@ def make_trainer(
         )
     callbacks = _checkpoints(folder, task.monitor() if has_val else None)
     if recipe.training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.training.ema_decay, use_buffers=False))
+        # Interpolating several tensors at once leaves weights that do not change as they are.
+        average = get_ema_multi_avg_fn(recipe.training.ema_decay)
+        callbacks.append(WeightAveraging(use_buffers=False, multi_avg_fn=average))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
     options["callbacks"] = callbacks
     options["logger"] = _loggers(options.get("logger"), folder, resume)
@@ -63,7 +67,7 @@ def make_trainer(
     if not has_val:
         options["limit_val_batches"] = 0
     try:
-        return pl.Trainer(**_DEFAULTS | options)
+        return pl.Trainer(**_DEFAULTS | started_as() | options)
     except Exception as error:  # whatever it raises, the recipe's values are the cause
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
@@ -113,6 +117,7 @@ def quiet() -> Iterator[None]:
             ".*does not have many workers.*",  # the frames are in memory: workers would be slower
             ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*Grad strides do not match.*",  # of weights whose one dimension is 1
             ".*Total length of `list`.*",  # no validation frames, which is allowed
         ):
             warnings.filterwarnings("ignore", message=message)

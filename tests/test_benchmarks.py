@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+import tiny
+from hermnet.config import resolve
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
 
@@ -80,6 +83,23 @@ def test_compiled(tmp_path: Path):
     assert found["training step"]["eager/compiled"] > 0
 
 
+@pytest.mark.slow
+def test_scaling(tmp_path: Path):
+    output = tmp_path / "scaling.json"
+    lines = run("scaling.py", output, "--processes", "2", "--frames", "4")
+    assert [line.split("|")[1:4] for line in lines[-4:]] == [
+        [" strong ", " 1 ", " 4 "],
+        [" strong ", " 2 ", " 2 "],
+        [" weak ", " 1 ", " 4 "],
+        [" weak ", " 2 ", " 4 "],
+    ]
+    found = json.loads(output.read_text(encoding="utf-8"))["processes"]
+    for by_kind in found.values():
+        for row in by_kind.values():
+            assert 0 < row["step"] <= row["compute"] + row["communication"] + 1e-9
+    assert found["1"]["strong"]["efficiency"] == 1.0
+
+
 def test_data(tmp_path: Path):
     rng = np.random.default_rng(0)
     line = 1.4 * np.arange(21)[:, None] * np.ones(3) / np.sqrt(3)
@@ -102,3 +122,44 @@ def test_data(tmp_path: Path):
     (worker,) = found["reading"]["memory_of_workers"]
     assert 0 < worker["pss"] <= worker["rss"]
     assert not list(tmp_path.rglob("*.aselmdb"))
+
+
+def test_every_case_is_a_recipe(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from cases import cases
+
+    found = {case.name: resolve(case.config, case.overrides) for case in cases("folder")}
+    assert len(found) == 36
+    for name, recipe in found.items():
+        assert "folder" in str(recipe.data), name
+    assert {"rmd17_toluene", "mlearn_Ge", "qm9_r2", "heo"} < set(found)
+
+
+@pytest.mark.slow
+def test_a_case_and_its_table(tmp_path: Path):
+    frames = [tiny.alloy(seed) for seed in range(4)]
+    (tmp_path / "alloys").mkdir()
+    folder = tmp_path / "results"
+    options = ["--root", str(tmp_path), "--minutes", "0.02", "--only", "hea"]
+    numbers = np.concatenate([atoms.numbers for atoms in frames])
+    np.savez(
+        tmp_path / "alloys" / "hea_cocrfemnni_rand2_20.npz",
+        n_atoms=[len(atoms) for atoms in frames],
+        numbers=numbers,
+        positions=np.concatenate([atoms.positions for atoms in frames]),
+        energy=[atoms.get_potential_energy() for atoms in frames],
+        forces=np.concatenate([atoms.get_forces() for atoms in frames]),
+        cell=[atoms.cell.array for atoms in frames],
+        pbc=[atoms.pbc for atoms in frames],
+        split=["train", "train", "train", "test"],
+        format="packed-frames-1",
+    )
+    lines = run("cases.py", folder, *options)
+    found = json.loads((folder / "hea.json").read_text(encoding="utf-8"))
+    assert found["frames"] == {"train": 3, "test": 1}
+    assert found["elements"] == ["Cu", "Au"]
+    assert lines[-1].startswith("| hea | 3 + 1 | Cu Au |")
+    forces = found["errors"]["test"]["forces_mae"]
+    assert f"forces {forces:.3g} meV/A" in lines[-1]
+    # a case with a result is not run again
+    assert run("cases.py", folder, *options)[-1] == lines[-1]

@@ -50,7 +50,7 @@ def ready(
 
 def order(data: GraphDataModule, epoch: int) -> list[int]:
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     return [int(energy) for batch in loader for energy in batch.energy]
 
 

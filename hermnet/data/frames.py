@@ -14,6 +14,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from hermnet.data.fingerprint import FileStamp, digest
+from hermnet.errors import InputError, nearest
 
 Array = NDArray[Any]
 _STRUCTURE = ("numbers", "positions")  # arrays of every ASE structure, no values
@@ -44,6 +45,31 @@ class Frame:
         return cls(
             atoms.numbers, atoms.positions, atoms.cell.array, np.asarray(atoms.pbc), values, name
         )
+
+    def label(self, label: str, key: str, required: bool) -> Array | None:
+        """The numbers of a label as the file has them, float64; None where they are missing.
+
+        Args:
+            label: what they are, for messages.
+            key: where they stand.
+            required: whether a frame without them is an error; NaN throughout is missing too.
+
+        Raises:
+            InputError: if they are missing and required, or are no finite numbers.
+        """
+        if key not in self.values:
+            if required:
+                raise InputError(f"no {label} '{key}'; {nearest(key, self.values)}")
+            return None
+        try:
+            values = np.asarray(self.values[key], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{label} '{key}' is not numbers") from error
+        if not required and np.isnan(values).all():
+            return None
+        if not np.isfinite(values).all():
+            raise InputError(f"{label} '{key}' has NaN or infinity")
+        return values
 
 
 class Frames(ABC):
