@@ -27,7 +27,8 @@ from measure import (
 from hermnet.compiled import CompiledEvaluator
 from hermnet.datamodule import DATAMODULES
 from hermnet.graph import AtomicGraph, collate
-from hermnet.potential import ModelOptions, Potential
+from hermnet.model_options import ModelOptions
+from hermnet.potential import Potential
 from hermnet.statistics import Statistics
 
 N_MOLECULES = 10

@@ -29,8 +29,9 @@ from measure import (
 
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import AtomicGraph
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 
 ELEMENTS = ("Ni", "Co", "Fe", "Cr", "Mn", "Cu", "Al", "Ti", "V", "Pd")
 LATTICE = 3.8  # A; the third shell of neighbors ends at 4.65 A, the fourth begins at 5.37 A

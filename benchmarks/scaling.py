@@ -27,7 +27,8 @@ from torch.nn.parallel import DistributedDataParallel
 from hermnet.datamodule import DATAMODULES
 from hermnet.graph import AtomicGraph, collate
 from hermnet.losses import loss_function, loss_terms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.model_options import ModelOptions
+from hermnet.potential import Potential
 from hermnet.processes import added_up
 from hermnet.statistics import Statistics
 

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from hermnet.graph import AtomicGraph
-from hermnet.labels import Labels
 from hermnet.metrics import ErrorSums
 from hermnet.plots import parity
 from hermnet.potential import Potential, Prediction
 from hermnet.prediction import predict_batches, predict_properties
 from hermnet.property_model import PropertyModel
 from hermnet.property_objective import PropertyErrors
+from hermnet.targets import Labels
 
 Array = NDArray[np.float64]
 _MILLI = 1000.0

@@ -18,8 +18,6 @@ from hermnet.reference import Reference
 from hermnet.repulsion import ZBL
 from hermnet.segments import segment_sum
 
-__all__ = ["Evaluator", "Indices", "ModelOptions", "Potential", "Prediction", "evaluate_eagerly"]
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -57,16 +55,7 @@ def evaluate_eagerly(
 
 @final
 class Potential(Network):
-    """A learned potential for a set of elements.
-
-    Args:
-        options: the recipe's ``model`` section.
-        elements: the atomic numbers it knows; their order is that of the weights.
-        mean_neighbors: average number of neighbors of an atom in the training set.
-
-    Raises:
-        InputError: for options that do not fit together or name something unknown.
-    """
+    """A learned potential for a set of elements; arguments and errors are those of `Network`."""
 
     def __init__(
         self, options: ModelOptions, elements: tuple[int, ...], mean_neighbors: float

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hermnet.graph import AtomicGraph
-from hermnet.labels import Labels
 from hermnet.losses import LossTerm
 from hermnet.objective import LossFunction, Objective
 from hermnet.property_model import PropertyModel, PropertyPrediction
+from hermnet.targets import Labels
 
 MEAN_ERROR = "mae_over_scale"
 

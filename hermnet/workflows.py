@@ -17,7 +17,6 @@ from hermnet.evaluation import SplitResult, evaluate_properties, evaluate_split
 from hermnet.finetuning import continued, fit_reference, given_reference
 from hermnet.freezing import KNOWN
 from hermnet.graph import AtomicGraph
-from hermnet.labels import Labels, declared_units
 from hermnet.losses import loss_function
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
@@ -29,6 +28,7 @@ from hermnet.property_model import PropertyModel
 from hermnet.property_objective import MEAN_ERROR, PropertyObjective
 from hermnet.readouts import PROPERTY_READOUTS, targets_of
 from hermnet.statistics import Statistics
+from hermnet.targets import Labels, declared_units
 from hermnet.task import TrainingOptions
 
 M = TypeVar("M", bound=Network)

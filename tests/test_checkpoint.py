@@ -14,7 +14,8 @@ import structures
 from hermnet.checkpoint import FORMAT, describe, load_potential, read_checkpoint
 from hermnet.checks import predict, random_potential
 from hermnet.errors import InputError
-from hermnet.potential import ModelOptions, Potential
+from hermnet.model_options import ModelOptions
+from hermnet.potential import Potential
 
 ELEMENTS = (1, 6, 8)
 OPTIONS = ModelOptions(relations="pair", n_channels=4, n_layers=1, n_radial=4, cutoff=3.0)

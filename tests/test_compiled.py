@@ -15,8 +15,10 @@ from hermnet.checks import random_potential
 from hermnet.compiled import CompiledEvaluator, trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
 from hermnet.graph import AtomicGraph, collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import Indices, ModelOptions, Potential, evaluate_eagerly
+from hermnet.network import Indices
+from hermnet.potential import Potential, evaluate_eagerly
 from hermnet.subnetwork import SUBNETS
 
 OPTIONS = ModelOptions(n_channels=4, n_layers=1, n_radial=4, cutoff=3.0, dtype="float64")

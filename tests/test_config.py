@@ -9,7 +9,7 @@ import pytest
 
 from hermnet.config import Recipe, resolve
 from hermnet.errors import InputErrors
-from hermnet.potential import ModelOptions
+from hermnet.model_options import ModelOptions
 from hermnet.recipe_source import shipped
 from hermnet.subnetwork import SUBNETS
 

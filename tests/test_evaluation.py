@@ -16,8 +16,9 @@ import structures
 from hermnet.checks import random_potential
 from hermnet.evaluation import SplitResult, columns, draw_parity, error_table, evaluate_split
 from hermnet.graph import AtomicGraph
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.prediction import batches
 
 OPTIONS = ModelOptions(

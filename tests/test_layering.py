@@ -48,7 +48,7 @@ ROWS: list[tuple[int, str]] = [
     (3, "atom_heads baseline network"),
     (3, "readout_dipole readout_extent readout_polarizability readout_scalar"),
     (3, "readouts"),
-    (4, "derivatives labels statistics"),
+    (4, "derivatives statistics targets"),
     (4, "potential property_model"),
     (4, "compiled losses metrics models"),
     (4, "objective"),

@@ -11,8 +11,9 @@ from torch import Tensor
 import structures
 from hermnet.checks import assert_near, evaluate
 from hermnet.graph import collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.relational import RelationalLinear
 
 spk = pytest.importorskip("schnetpack")

@@ -19,8 +19,9 @@ from hermnet.checks import (
 )
 from hermnet.errors import InputError
 from hermnet.graph import collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.subnets.painn import PaiNN
 from hermnet.subnets.schnet import SchNet
 

@@ -14,8 +14,9 @@ import structures
 from hermnet.checks import random_potential
 from hermnet.errors import InputError
 from hermnet.graph import collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential, Prediction
+from hermnet.potential import Potential, Prediction
 from hermnet.prediction import batches, predict_batches, to_atoms, write_extxyz
 
 OPTIONS = ModelOptions(

@@ -8,10 +8,10 @@ from torch import Tensor
 
 import properties
 from hermnet.graph import AtomicGraph, collate
-from hermnet.labels import Labels
 from hermnet.losses import loss_function
 from hermnet.property_model import PropertyModel, PropertyPrediction
 from hermnet.property_objective import PropertyObjective
+from hermnet.targets import Labels
 from hermnet.task import PotentialTask, TrainingOptions
 
 DATA = properties.Molecules()

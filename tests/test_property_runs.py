@@ -12,9 +12,9 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import properties
+import tiny
 from hermnet import runs
 from hermnet.checkpoint import load_model, load_potential, read_checkpoint
 from hermnet.config import Recipe, resolve
@@ -22,10 +22,10 @@ from hermnet.datamodule import DATAMODULES
 from hermnet.errors import InputError, InputErrors
 from hermnet.evaluation import columns, evaluate_properties
 from hermnet.graph import AtomicGraph
-from hermnet.labels import Labels
 from hermnet.plots import read_curves
 from hermnet.prediction import batches
 from hermnet.property_model import PropertyModel
+from hermnet.targets import Labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:relations with few training edges")
 
@@ -38,21 +38,8 @@ def _registered() -> Iterator[None]:
 
 
 def recipe(folder: Path, readout: Any, *overrides: str) -> Recipe:
-    tree = {
-        "data": {"name": "molecules"},
-        "model": {"readout": readout, "n_channels": 8, "n_layers": 1, "cutoff": 3.0},
-        "training": {"optimizer": {"class_path": "torch.optim.AdamW", "lr": 0.01}},
-        "trainer": {
-            "max_epochs": 2,
-            "accelerator": "cpu",
-            "enable_progress_bar": False,
-            "default_root_dir": str(folder / "run"),
-        },
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    return resolve(str(path), overrides)
+    model = {"readout": readout, "n_channels": 8, "n_layers": 1, "cutoff": 3.0}
+    return resolve(str(tiny.written(folder, {"name": "molecules"}, model, {})), overrides)
 
 
 TWO = properties.READOUTS["mean"]  # gap and u0

@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from ase.units import _e, _eps0
 
 from hermnet.checks import finite_difference_forces, predict, random_potential
-from hermnet.potential import ModelOptions
+from hermnet.model_options import ModelOptions
 from hermnet.repulsion import ZBL
 
 ELEMENTS = (8, 1, 26)

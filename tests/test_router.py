@@ -18,8 +18,8 @@ from hermnet.classes import element_classes
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions
 from hermnet.relational import RelationalLinear, Sharing
 from hermnet.relations import Copies, Expansion, make_scheme
 from hermnet.router import Router, assign_relations

@@ -10,8 +10,9 @@ from ase.build import bulk
 
 import structures
 from hermnet.errors import InputError
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.skin import SkinNeighbors
 
 CUTOFF = 3.0

@@ -15,8 +15,9 @@ import structures
 from hermnet.checks import random_potential
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.task import PotentialTask, TrainingOptions
 from hermnet.trainer import cpu_threads, quiet
 

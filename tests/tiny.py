@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -65,13 +66,11 @@ def data(folder: Path) -> Path:
 
 def recipe_file(folder: Path, data_folder: Path, splits: Sequence[str] = tuple(N_FRAMES)) -> Path:
     """A recipe for that data, whose run lies in ``folder/run``."""
-    tree = {
-        "data": {
-            "name": "extxyz",
-            **{split: str(data_folder / f"{split}.xyz") for split in splits},
-            "batch_size": 3,
-        },
-        "model": {
+    files = {split: str(data_folder / f"{split}.xyz") for split in splits}
+    return written(
+        folder,
+        {"name": "extxyz", **files, "batch_size": 3},
+        {
             "subnet": "painn",
             "relations": "vertex",
             "cutoff": 3.0,
@@ -79,8 +78,19 @@ def recipe_file(folder: Path, data_folder: Path, splits: Sequence[str] = tuple(N
             "n_layers": 1,
             "n_radial": 4,
         },
+        {"forces_weight": 10},
+    )
+
+
+def written(
+    folder: Path, data: dict[str, Any], model: dict[str, Any], training: dict[str, Any]
+) -> Path:
+    """A recipe of these sections for two quick epochs, whose run lies in ``folder/run``."""
+    tree = {
+        "data": data,
+        "model": model,
         "training": {
-            "forces_weight": 10,
+            **training,
             "optimizer": {"class_path": "torch.optim.AdamW", "lr": 0.01},
         },
         "trainer": {

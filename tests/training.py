@@ -17,13 +17,13 @@ from hermnet.checks import random_potential
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
-from hermnet.labels import Labels
 from hermnet.losses import loss_function
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.objective import Objective
 from hermnet.processes import n_processes, rank
 from hermnet.property_objective import PropertyObjective
+from hermnet.targets import Labels
 from hermnet.task import PotentialTask, TrainingOptions
 from hermnet.trainer import quiet
 

@@ -34,11 +34,6 @@ class Duplicate:
     in_place: bool
     same_energy: bool
 
-    @property
-    def leaks(self) -> bool:
-        """Whether the frames stand in different splits."""
-        return self.first.split != self.second.split
-
 
 def find_duplicates(
     frames: Sequence[Frame], distances: Sequence[Distances | None]

@@ -77,11 +77,6 @@ class PackedFrames(Frames):
         """See `Frames.in_memory`."""
         return self._in_memory
 
-    def sizes(self) -> list[int]:
-        """See `Frames.sizes`."""
-        sizes: list[int] = np.diff(self._ends, prepend=0)[self._chosen].tolist()
-        return sizes
-
     def fingerprint(self) -> str | None:
         """See `Frames.fingerprint`."""
         return self._stamp.fingerprint(*self._how)

@@ -19,8 +19,9 @@ from hermnet.data.least_squares import EnergyEquations
 from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 
 CUTOFF = 3.0
 

@@ -12,8 +12,8 @@ import structures
 from hermnet import InputError
 from hermnet.checks import random_potential, random_rotation
 from hermnet.derivatives import edge_vectors
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions
 from hermnet.subnets.nequip import TensorProduct
 from hermnet.testing import SubnetContract
 

@@ -10,8 +10,9 @@ from ase import Atoms
 
 from hermnet.checks import predict, random_potential
 from hermnet.derivatives import edge_vectors
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions, Potential
+from hermnet.potential import Potential
 from hermnet.testing import SubnetContract
 
 CUTOFF = 1.5  # between the arms of the chains and the distance of their ends

@@ -8,8 +8,8 @@ from ase import Atoms
 
 from hermnet import InputError
 from hermnet.checks import random_potential
+from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.potential import ModelOptions
 from hermnet.testing import SubnetContract
 
 
