@@ -27,9 +27,10 @@ RELATIONS = ("none", "vertex", "pair", "triadic")
 SHARING = ("independent", "basis:2", "shared")
 
 
-def deviations(n_processes: int, cases: list[dict[str, Any]]) -> list[dict[str, float]]:
+def deviations(
+    n_processes: int, cases: list[dict[str, Any]], expected: list[dict[str, Any]]
+) -> list[dict[str, float]]:
     """Of each case the largest deviation of gradients, weights and errors, of all processes."""
-    expected = training.fit_all(cases)
     with tempfile.TemporaryDirectory() as folder:
         found = ddp.each(n_processes, "training:fit_all", Path(folder), cases, timeout=3600.0)
     return [
@@ -52,7 +53,8 @@ def main() -> None:
         {"model": {"subnet": subnet, "relations": relations, "sharing": sharing}}
         for subnet, relations, sharing in names
     ]
-    found = {n: deviations(n, cases) for n in arguments.processes}
+    alone = training.fit_all(cases)
+    found = {n: deviations(n, cases, alone) for n in arguments.processes}
     about = machine(arguments.threads, torch.device("cpu"))
     rows = [
         {

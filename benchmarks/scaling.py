@@ -14,6 +14,7 @@ import os
 import socket
 import tempfile
 import time
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -52,10 +53,10 @@ class Trainer:
         self.optimizer = adamw(self.potential)
         self.graph = collate(frames)
 
-    def step(self, together: bool) -> float:
-        """Seconds of a step, with the other processes or as if there were none."""
+    def step(self, together: bool) -> tuple[float, float]:
+        """Seconds of a step, passed and of the processor, with the others or as if alone."""
         distributed.barrier()
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         with nullcontext() if together else self.shared.no_sync():
             prediction = self.shared(self.graph)
             terms = loss_terms(prediction, self.graph, loss_function("l2", 0.01))
@@ -65,13 +66,14 @@ class Trainer:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - worked
 
 
 def worker(rank: int, world: int, port: int, arguments: dict[str, Any]) -> None:
     """Time the steps of this process; the first writes the medians."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(arguments["threads"])
+    warnings.filterwarnings("ignore", message="Grad strides do not match")
     distributed.init_process_group("gloo", rank=rank, world_size=world)
     data = DATAMODULES.get("rmd17")(n_train=arguments["frames"], n_val=0)  # type: ignore[call-arg]
     data.set_cutoff(5.0)
@@ -80,18 +82,19 @@ def worker(rank: int, world: int, port: int, arguments: dict[str, Any]) -> None:
     found = {}
     for kind, own in {"strong": frames[rank::world], "weak": frames}.items():
         trainer = Trainer(own)
-        times: dict[bool, list[float]] = {True: [], False: []}
+        times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
         for index in range(_WARM_UP + arguments["rounds"]):
             for together in (True, False):
                 seconds = trainer.step(together)
                 if index >= _WARM_UP:
                     times[together].append(seconds)
-        step, compute = median(times[True]), median(times[False])
+        step, compute = (median(passed for passed, _ in times[k]) for k in (True, False))
         found[kind] = {
             "frames": len(own),
             "step": step,
             "compute": compute,
             "communication": max(0.0, step - compute),
+            "processor": median(worked for _, worked in times[True]),
         }
     if rank == 0:
         Path(arguments["output"]).write_text(json.dumps(found), encoding="utf-8")
@@ -123,19 +126,24 @@ def main() -> None:
     }
     for n, by_kind in found.items():
         for kind, row in by_kind.items():
-            ideal = found[1][kind]["step"] / (n if kind == "strong" else 1)
-            row["efficiency"] = ideal / row["step"]
+            share = n if kind == "strong" else 1
+            row["efficiency"] = found[1][kind]["step"] / share / row["step"]
+            row["processor_efficiency"] = found[1][kind]["processor"] / share / row["processor"]
     about = machine(given.threads, torch.device("cpu"))
     settings = {"frames": given.frames, "rounds": given.rounds, "machine": about}
     write(given.output, "scaling", {**settings, "load": os.getloadavg(), "processes": found})
     print(f"{about['cores']} cores, load {os.getloadavg()[0]:.1f}")
-    print("| scaling | processes | frames each | step, ms | compute | communication | efficiency |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| scaling | processes | frames each | step, ms | compute | communication | efficiency "
+        "| of processor time |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for kind in ("strong", "weak"):
         for n, by_kind in found.items():
             row = by_kind[kind]
             times = " | ".join(f"{1e3 * row[k]:.0f}" for k in ("step", "compute", "communication"))
-            print(f"| {kind} | {n} | {row['frames']} | {times} | {row['efficiency']:.2f} |")
+            rates = f"{row['efficiency']:.2f} | {row['processor_efficiency']:.2f}"
+            print(f"| {kind} | {n} | {row['frames']} | {times} | {rates} |")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _one_line
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        arguments.run(arguments)
+        # Only training is shared between processes that torchrun or SLURM have started.
+        if arguments.command == "fit" or _is_first("RANK", "SLURM_PROCID"):
+            arguments.run(arguments)
     except InputError as error:
         # What is wrong before the processes have found each other is wrong for each of them.
-        for line in str(error).splitlines() if _is_first_here() else ():
+        for line in str(error).splitlines() if _is_first("LOCAL_RANK", "SLURM_LOCALID") else ():
             print(f"error: {line}", file=sys.stderr)
         return 2
     except LostProcessError as error:
@@ -64,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _is_first_here() -> bool:
-    """Whether torchrun, SLURM or Lightning started no other process before on this machine."""
-    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
+def _is_first(*variables: str) -> bool:
+    """Whether torchrun, Lightning or SLURM, in these variables, count this process as number 0."""
+    return next((os.environ[name] for name in variables if name in os.environ), "0") == "0"
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

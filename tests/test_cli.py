@@ -70,6 +70,28 @@ def test_a_checkpoint_for_the_other_commands(calls: list[Any], command: str):
     assert [name for name, _ in calls] == [command, command]
 
 
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID"])
+def test_only_training_is_shared_between_processes(
+    variable: str, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    for number, expected in {"0": ["test", "fit"], "1": ["fit"]}.items():
+        monkeypatch.setenv(variable, number)
+        calls.clear()
+        for command in ("test", "fit"):
+            assert main([command, "--config", "quickstart"]) == 0
+        assert [name for name, _ in calls] == expected
+
+
+@pytest.mark.parametrize("variable", ["LOCAL_RANK", "SLURM_LOCALID"])
+def test_a_mistake_is_one_line_for_all_processes_of_a_machine(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for number, said in {"0": "error", "1": ""}.items():
+        monkeypatch.setenv(variable, number)
+        assert main(["fit"]) == 2
+        assert capsys.readouterr().err.partition(":")[0] == said
+
+
 def test_predict_takes_an_output(calls: list[Any]):
     argv = ["predict", "--config", "quickstart", "--checkpoint", "a.ckpt", "--output", "a.xyz"]
     assert main(argv) == 0
