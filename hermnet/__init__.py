@@ -35,7 +35,7 @@ _PUBLIC = {
     "Statistics": "hermnet.statistics",
     "CompiledEvaluator": "hermnet.compiled",
     "PotentialTask": "hermnet.task",
-    "TrainingOptions": "hermnet.task",
+    "TrainingOptions": "hermnet.training_options",
     "load_model": "hermnet.checkpoint",
     "load_potential": "hermnet.checkpoint",
     "predict_batches": "hermnet.prediction",

@@ -25,7 +25,7 @@ class LossTerm:
 
 
 def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss that sums over values: ``l1``, ``l2`` or ``huber``.
+    """A loss of each value: ``l1``, ``l2`` or ``huber``.
 
     Args:
         kind: ``l1`` is the absolute, ``l2`` the squared error; ``huber`` is half the square up to
@@ -36,9 +36,9 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
         InputError: for another kind, or a delta that is not positive.
     """
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "l1": lambda a, b: F.l1_loss(a, b, reduction="sum"),
-        "l2": lambda a, b: F.mse_loss(a, b, reduction="sum"),
-        "huber": lambda a, b: F.huber_loss(a, b, reduction="sum", delta=huber_delta),
+        "l1": lambda a, b: F.l1_loss(a, b, reduction="none"),
+        "l2": lambda a, b: F.mse_loss(a, b, reduction="none"),
+        "huber": lambda a, b: F.huber_loss(a, b, reduction="none", delta=huber_delta),
     }
     if kind not in functions:
         raise InputError(f"training.loss: unknown '{kind}'; {nearest(kind, functions)}")
@@ -48,7 +48,10 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
 
 
 def loss_terms(
-    prediction: Prediction, graph: AtomicGraph, function: Callable[[Tensor, Tensor], Tensor]
+    prediction: Prediction,
+    graph: AtomicGraph,
+    function: Callable[[Tensor, Tensor], Tensor],
+    element_weights: Tensor | None = None,
 ) -> dict[str, LossTerm]:
     """The loss of every target that has both a label and a prediction.
 
@@ -59,6 +62,8 @@ def loss_terms(
         prediction: what the potential says of the graph.
         graph: the structures with their labels.
         function: from `loss_function`.
+        element_weights: (119,) how much the forces on an atom count, by atomic number; by default
+            all alike. The count is that of the weights then.
     """
     terms: dict[str, LossTerm] = {}
     if graph.energy is not None:
@@ -67,17 +72,27 @@ def loss_terms(
     for name in ("forces", "stress"):
         predicted, label = getattr(prediction, name), getattr(graph, name)
         if predicted is not None and label is not None:
-            terms[name] = _term(predicted, label, function)
+            weights = None
+            if name == "forces" and element_weights is not None:
+                table = element_weights.to(label.device)
+                weights = table.index_select(0, graph.atomic_numbers).unsqueeze(1)
+            terms[name] = _term(predicted, label, function, weights)
     return terms
 
 
 def _term(
-    predicted: Tensor, label: Tensor, function: Callable[[Tensor, Tensor], Tensor]
+    predicted: Tensor,
+    label: Tensor,
+    function: Callable[[Tensor, Tensor], Tensor],
+    weights: Tensor | None = None,
 ) -> LossTerm:
     there = ~label.isnan()
     # the inner `where` keeps the NaN of a stress without volume out of the gradient
     error = torch.where(there, predicted, 0.0) - torch.where(there, label, 0.0).to(predicted.dtype)
-    return LossTerm(function(error, torch.zeros_like(error)), there.sum())
+    values = function(error, torch.zeros_like(error))
+    if weights is None:
+        return LossTerm(values.sum(), there.sum())
+    return LossTerm((weights.to(values.dtype) * values).sum(), (weights * there).sum())
 
 
 def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
@@ -94,9 +109,13 @@ def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor
     """
     world = n_processes()
     if world == 1:
-        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
-    counts = torch.stack([term.count for term in terms])
+        return [term.total / _at_least_some(term.count) for term in terms], n_systems
+    counts = torch.stack([term.count.to(torch.float64) for term in terms])
     *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
-    # a batch may lack all labels of a kind
-    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
+    means = [t.total * world / _at_least_some(n) for t, n in zip(terms, every, strict=True)]
     return means, systems
+
+
+def _at_least_some(count: Tensor) -> Tensor:
+    """The count, or 1 where a batch lacks all labels of a kind."""
+    return torch.where(count > 0, count, 1)

@@ -51,7 +51,7 @@ ROWS: list[tuple[int, str]] = [
     (4, "derivatives statistics targets"),
     (4, "potential property_model"),
     (4, "compiled losses metrics models"),
-    (4, "objective"),
+    (4, "objective training_options warmup"),
     (4, "property_objective"),
     (5, "averages averaging checkpoint_formats position"),
     (5, "checkpoint"),

@@ -24,8 +24,9 @@ from hermnet.objective import Objective
 from hermnet.processes import n_processes, rank
 from hermnet.property_objective import PropertyObjective
 from hermnet.targets import Labels
-from hermnet.task import PotentialTask, TrainingOptions
+from hermnet.task import PotentialTask
 from hermnet.trainer import quiet
+from hermnet.training_options import TrainingOptions
 
 ELEMENTS = (1, 6, 7, 8)
 NAMES = ("CH3OH", "H2O", "CO2", "NH3", "CH4", "H2", "CH3CH2OH")  # most lack an element
