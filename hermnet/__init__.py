@@ -37,6 +37,7 @@ _PUBLIC = {
     "TrainingOptions": "hermnet.task",
     "load_model": "hermnet.checkpoint",
     "load_potential": "hermnet.checkpoint",
+    "HermNetCalculator": "hermnet.calculator",
     "predict_batches": "hermnet.prediction",
     "predict_properties": "hermnet.prediction",
     "to_atoms": "hermnet.prediction",

@@ -53,6 +53,7 @@ ROWS: list[tuple[int, str]] = [
     (4, "objective"),
     (4, "property_objective"),
     (5, "checkpoint"),
+    (5, "calculator"),
     (5, "task"),
     (6, "checks folder plots prediction recipe_source"),
     (6, "evaluation"),
