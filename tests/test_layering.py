@@ -55,6 +55,9 @@ ROWS: list[tuple[int, str]] = [
     (5, "checkpoint"),
     (5, "calculator"),
     (5, "task"),
+    (6, "properties.report properties.settings properties.structures"),
+    (6, "properties.elastic_averages properties.relaxation"),
+    (6, "properties.elasticity properties.equation_of_state"),
     (6, "checks folder plots prediction recipe_source"),
     (6, "evaluation"),
     (6, "testing"),
@@ -71,7 +74,7 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
 
 FRAMEWORK = {
     f"hermnet.{package}{path.stem}": path
-    for package in ("", "data.")
+    for package in ("", "data.", "properties.")
     for path in sorted((ROOT / "hermnet" / package.strip(".")).glob("*.py"))
     if path.stem != "__init__"
 }
