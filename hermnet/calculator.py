@@ -52,8 +52,8 @@ class HermNetCalculator(Calculator):
 
     Raises:
         InputError: for a file that is no usable checkpoint, a model that has neither energies nor
-            dipoles, members that know different elements, and, when it computes, for an element
-            that a model does not know.
+            dipoles, a device that is not there, members that know different elements, and, when
+            it computes, for an element that a model does not know.
     """
 
     name = "hermnet"
@@ -70,7 +70,7 @@ class HermNetCalculator(Calculator):
         paths = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
         if not paths:
             raise InputError("a calculator needs at least one checkpoint")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _usable_device(device)
         models = [load_model(path, self.device, dtype) for path in paths]
         loaded = list(zip(map(str, paths), models, strict=True))
         self.potentials = [model for model in models if isinstance(model, Potential)]
@@ -153,6 +153,15 @@ def _arrays(prediction: Prediction) -> dict[str, Array]:
 def _numpy(tensor: torch.Tensor) -> Array:
     array: Array = tensor.double().cpu().numpy()
     return array
+
+
+def _usable_device(device: torch.device | str | None) -> torch.device:
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device it lacks
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device '{name}' cannot be used: {reason}") from error
 
 
 def _of_dipoles(model: Network, path: str) -> PropertyModel:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from hermnet.errors import InputError, nearest
+from hermnet.properties.commands import add_property_commands
 
 if TYPE_CHECKING:
     from hermnet.config import Recipe
@@ -77,6 +78,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if arguments.command == "list":
         if arguments.overrides:
             raise InputError(f"unexpected '{arguments.overrides[0]}'; list takes one argument")
+    elif "property" in arguments:
+        if arguments.overrides:
+            found, name = arguments.overrides[0], arguments.command
+            raise InputError(f"unexpected '{found}'; see hermnet {name} --help")
     elif arguments.config is None:
         raise InputError(
             "--config is missing: give a recipe's name (hermnet list configs) or a path"
@@ -116,6 +121,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     )
     actions = _add_data(commands)
     _add_list(commands)
+    add_property_commands(commands)
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},

@@ -213,6 +213,12 @@ def test_checkpoints_that_do_not_fit(checkpoint: Path, tmp_path: Path):
         hermnet.HermNetCalculator([checkpoint, other])
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(checkpoint: Path, device: str):
+    with pytest.raises(InputError, match=f"the device '{device}' cannot be used: "):
+        hermnet.HermNetCalculator(checkpoint, device=device)
+
+
 def test_it_is_imported_only_when_it_is_used():
     program = "import sys, hermnet; assert not {'torch', 'ase', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -61,6 +61,8 @@ ROWS: list[tuple[int, str]] = [
     (6, "properties.dynamics_log properties.dynamics_state properties.integrators"),
     (6, "properties.dynamics_guard properties.dynamics_report"),
     (6, "properties.dynamics"),
+    (6, "properties.running"),
+    (6, "properties.commands"),
     (6, "checks folder plots prediction recipe_source"),
     (6, "evaluation"),
     (6, "testing"),
