@@ -17,7 +17,11 @@ from hermnet.properties.settings import (
     DynamicsSettings,
     ElasticSettings,
     EosSettings,
+    MsdSettings,
+    PhononSettings,
+    RdfSettings,
     RelaxSettings,
+    VdosSettings,
 )
 from hermnet.schema import Option, options_of
 
@@ -45,7 +49,11 @@ COMMANDS = (
     Command("relax", "relax positions and cell", RelaxSettings),
     Command("eos", "fit an equation of state", EosSettings),
     Command("elastic", "elastic constants and moduli", ElasticSettings),
+    Command("phonons", "phonon bands and density of states (needs phonopy)", PhononSettings),
     Command("md", "molecular dynamics", DynamicsSettings, can_resume=True),
+    Command("rdf", "radial distribution in a trajectory", RdfSettings, needs_potential=False),
+    Command("msd", "displacement in a trajectory", MsdSettings, needs_potential=False),
+    Command("vdos", "vibrations in a trajectory", VdosSettings, needs_potential=False),
 )
 
 
@@ -122,10 +130,12 @@ def run(arguments: argparse.Namespace) -> None:
     """
     command: Command = arguments.property
     settings = _settings(command.settings, vars(arguments))
-    from hermnet.properties.running import compute, simulate
+    from hermnet.properties.running import analyse, compute, simulate
 
     if command.name == "md":
         simulate(arguments, settings)
+    elif not command.needs_potential:
+        analyse(command.name, arguments, settings)
     else:
         compute(command.name, arguments, settings)
 
@@ -140,5 +150,5 @@ def _settings(kind: Callable[..., Any], given: dict[str, Any]) -> Any:
                 values[option.name] = convert(given[name], option.type)
             except MismatchError as mismatch:
                 flag = f"--{option.name.replace('_', '-')}"
-                raise InputError(f"{flag}: {mismatch}") from mismatch
+                raise InputError(f"{flag}{mismatch.where}: {mismatch}") from mismatch
     return kind(**values)

@@ -84,6 +84,90 @@ class ElasticSettings:
             raise InputError(f"strain must be below 0.1, not {self.strain}")
 
 
+@dataclass(frozen=True)
+class PhononSettings:
+    """Force constants and what is drawn of them.
+
+    Attributes:
+        supercell: repetitions of the cell; by default so many that each direction has 12 A
+        displacement: of an atom, in A
+        mesh: points per direction for the density of states
+    """
+
+    supercell: tuple[int, int, int] | None = None
+    displacement: float = 0.01
+    mesh: tuple[int, int, int] = (20, 20, 20)
+
+    def __post_init__(self) -> None:
+        _positive(displacement=self.displacement)
+        for name, counts in (("supercell", self.supercell or (1, 1, 1)), ("mesh", self.mesh)):
+            if min(counts) < 1:
+                raise InputError(f"{name} must be three positive numbers, not {counts}")
+
+
+@dataclass(frozen=True)
+class RdfSettings:
+    """How distances are counted.
+
+    Attributes:
+        r_max: largest distance, in A
+        bins: their number
+        skip: frames at the start that are left out
+    """
+
+    r_max: float = 8.0
+    bins: int = 200
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(r_max=self.r_max, bins=self.bins)
+        _not_negative(skip=self.skip)
+
+
+@dataclass(frozen=True)
+class MsdSettings:
+    """How displacements are followed.
+
+    Attributes:
+        interval: between frames in fs; by default from the frames
+        skip: frames at the start that are left out
+        start: of the slope that gives diffusion, as a share of the times shown
+        end: of that slope
+    """
+
+    interval: float | None = None
+    skip: int = 0
+    start: float = 0.2
+    end: float = 0.8
+
+    def __post_init__(self) -> None:
+        _positive(interval=1.0 if self.interval is None else self.interval)
+        _not_negative(skip=self.skip)
+        if not 0 <= self.start < self.end <= 1:
+            raise InputError(
+                f"start and end must be 0 <= start < end <= 1, not {self.start}, {self.end}"
+            )
+
+
+@dataclass(frozen=True)
+class VdosSettings:
+    """How velocities become a spectrum.
+
+    Attributes:
+        interval: between frames in fs; by default from the frames
+        skip: frames at the start that are left out
+        width: standard deviation of the Gaussian that smooths, in THz
+    """
+
+    interval: float | None = None
+    skip: int = 0
+    width: float = 0.2
+
+    def __post_init__(self) -> None:
+        _positive(interval=1.0 if self.interval is None else self.interval, width=self.width)
+        _not_negative(skip=self.skip)
+
+
 Ensemble = Literal["nve", "langevin", "nose-hoover", "npt", "npt-cell"]
 
 
@@ -148,8 +232,7 @@ class DynamicsSettings:
             raise InputError("nve has no thermostat that could follow final_temperature")
         if self.pressure and not self.has_barostat:
             raise InputError(f"{self.ensemble} has no barostat for a pressure; choose npt")
-        if self.seed < 0:
-            raise InputError(f"seed must be 0 or more, not {self.seed}")
+        _not_negative(seed=self.seed)
 
     @property
     def has_barostat(self) -> bool:
@@ -168,3 +251,9 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise InputError(f"{name} must be positive, not {value}")
+
+
+def _not_negative(**values: int) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise InputError(f"{name} must be 0 or more, not {value}")

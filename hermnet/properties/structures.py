@@ -42,8 +42,10 @@ def read_frames(path: str | Path, last_only: bool = False) -> list[Atoms]:
     Raises:
         InputError: if there is none.
     """
+    # an index in the name counts only where no other is given
+    index = None if "@" in Path(path).name else (-1 if last_only else ":")
     try:
-        found: Any = ase.io.read(path, index=-1 if last_only else ":")
+        found: Any = ase.io.read(path, index=index)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
     except Exception as error:  # each of ASE's readers fails in its own way
@@ -52,7 +54,7 @@ def read_frames(path: str | Path, last_only: bool = False) -> list[Atoms]:
     frames = [found] if isinstance(found, Atoms) else list(found)
     if not frames or not len(frames[0]):
         raise InputError(f"{path} holds no atoms")
-    return frames
+    return frames[-1:] if last_only else frames
 
 
 def with_calculator(atoms: Atoms, calculator: Calculator) -> Atoms:

@@ -51,6 +51,28 @@ def test_md_and_more_of_it(copper: Path, capsys: pytest.CaptureFixture[str]):
     assert "8 fs of npt" in capsys.readouterr().out
 
 
+def test_a_trajectory_is_analysed(copper: Path, capsys: pytest.CaptureFixture[str]):
+    ase.io.write("cube.cif", bulk("Cu", cubic=True))
+    assert command("md cube.cif --steps 12 --every 2") == 0
+    for line in (
+        "rdf md/trajectory.xyz --r-max 5",
+        "msd md/trajectory.xyz@::2",
+        "vdos md/trajectory.xyz",
+    ):
+        assert cli.main(line.split()) == 0
+    assert json.loads(Path("rdf/rdf.json").read_text())["settings"]["r_max"] == 5.0
+    rows = list(csv.DictReader(Path("msd/msd.csv").read_text().splitlines()))
+    assert [float(row["time_fs"]) for row in rows] == [0.0, 4.0, 8.0]
+    assert Path("vdos/vdos.png").is_file()
+    assert capsys.readouterr().out.count("written: ") == 4
+
+
+def test_phonons_of_a_supercell(copper: Path):
+    pytest.importorskip("phonopy")
+    assert command("phonons copper.cif --supercell 2 2 2 --mesh 5 5 5") == 0
+    assert json.loads(Path("phonons/phonons.json").read_text())["supercell"] == [2, 2, 2]
+
+
 def test_a_committee_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     ase.io.write("crystal.xyz", structures.crystal())
@@ -81,6 +103,11 @@ def test_a_committee_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("eos molecule.xyz", "an equation of state needs a structure that is periodic in three"),
         ("elastic copper.cif --strain 0.2", "strain must be below 0.1, not 0.2"),
         ("md copper.cif --ensemble nev", "--ensemble: unknown 'nev'; did you mean 'nve'?"),
+        ("phonons copper.cif --supercell 2 2 x", "--supercell[2]: expected int, got 'x'"),
+        (
+            "phonons copper.cif --supercell 2 2 0",
+            "supercell must be three positive numbers, not (2",
+        ),
         ("md copper.cif --resume", "there is no simulation to resume"),
         ("md copper.cif --resume --overwrite", "give --resume or --overwrite, not both"),
     ],
@@ -97,6 +124,27 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert printed.err.count("\n") == 1
     assert message in printed.err
     assert {path.name for path in copper.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rdf nothing.xyz", "there is no file nothing.xyz"),
+        ("rdf copper.cif --skip -1", "skip must be 0 or more, not -1"),
+        ("msd copper.cif", "has 1 frames after the first 0; at least 2"),
+        (
+            "msd copper.cif --start 0.9 --end 0.5",
+            "start and end must be 0 <= start < end <= 1, not",
+        ),
+        ("vdos copper.cif --checkpoint a", "unknown option '--checkpoint'; "),
+    ],
+)
+def test_mistakes_about_trajectories(
+    copper: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+):
+    assert cli.main(line.split()) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in copper.iterdir()] == ["copper.cif"]
 
 
 def test_an_old_result_stays(copper: Path, capsys: pytest.CaptureFixture[str]):
