@@ -38,6 +38,7 @@ _PUBLIC = {
     "TrainingOptions": "hermnet.training_options",
     "load_model": "hermnet.checkpoint",
     "load_potential": "hermnet.checkpoint",
+    "HermNetCalculator": "hermnet.calculator",
     "predict_batches": "hermnet.prediction",
     "predict_properties": "hermnet.prediction",
     "to_atoms": "hermnet.prediction",
