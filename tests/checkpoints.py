@@ -18,7 +18,9 @@ def save_model(path: Path, model: Network) -> Path:
     """The model as a checkpoint."""
     recipe = {"name": "untrained", "model": asdict(model.options), "training": {}}
     state = {f"potential.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"state_dict": state, "epoch": 0, **describe(model, recipe)}, path)
+    about = describe(model, recipe)
+    about |= {"position": {"epoch": 0, "batch": 0, "n_batches": 1}, "metrics": {}}
+    torch.save({"state_dict": state, "epoch": 0, "global_step": 0, "hermnet": about}, path)
     return path
 
 
