@@ -19,7 +19,7 @@ from hermnet.data.progress import tracked
 from hermnet.errors import InputError
 from hermnet.properties.report import Report, picture, write_csv, write_json
 from hermnet.properties.settings import PhononSettings
-from hermnet.properties.structures import check_crystal, largest_force, with_calculator
+from hermnet.properties.structures import check_crystal, with_calculator
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -29,6 +29,7 @@ _LENGTH = 12.0  # A, of the supercell where no other is asked for
 _PER_SEGMENT = 60  # q-points
 _IMAGINARY = -0.05  # THz; what is above may be numerical noise
 _UNRELAXED = 0.01  # eV/A
+_KINKED = 0.05
 
 
 @final
@@ -48,6 +49,8 @@ class Phonons(Report):
         density: states per THz and primitive cell, (n,).
         lowest: of all frequencies in THz.
         residual: largest force in the structure as it was given, in eV/A.
+        kink: how far forces are from growing in proportion to the displacement, as a share of the
+            largest one.
         phonopy: the object itself, for whatever else it can do.
     """
 
@@ -67,6 +70,7 @@ class Phonons(Report):
     density: Array
     lowest: float
     residual: float
+    kink: float
     phonopy: Phonopy
 
     @property
@@ -90,6 +94,12 @@ class Phonons(Report):
             lines.append("NOT stable: some frequencies are imaginary (negative)")
         if self.residual > _UNRELAXED:
             lines.append(f"note: a force of {self.residual:.2g} eV/A was left in the structure")
+        if self.kink > _KINKED:
+            lines.append(
+                f"note: half a displacement gives forces that are {self.kink:.0%} off half of them: "
+                "the potential has a kink there, as painn and rmconv have at sites of high "
+                "symmetry, and frequencies depend on --displacement"
+            )
         return lines
 
     def write(self, folder: Path) -> None:
@@ -104,6 +114,8 @@ class Phonons(Report):
             "stable": self.stable,
             "lowest_THz": self.lowest,
             "highest_THz": float(self.bands.max()),
+            "largest_force_eV_per_A": self.residual,
+            "nonlinearity": self.kink,
             "path": [{"q_per_A": q, "name": name} for q, name in self.corners],
             "settings": asdict(self.settings),
         }
@@ -138,20 +150,30 @@ def phonons(
     chosen = settings or PhononSettings()
     check_crystal(atoms, "a phonon calculation")
     supercell = chosen.supercell or proposed_supercell(atoms)
-    residual = largest_force(with_calculator(atoms, calculator))
     phonopy = _make(atoms, supercell)
     phonopy.generate_displacements(distance=chosen.displacement)
     displaced = phonopy.supercells_with_displacements
-    forces = []
-    for cell in tracked(displaced, len(displaced), "displacements"):
-        structure = Atoms(
-            cell.symbols, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True
-        )
-        forces.append(with_calculator(structure, calculator).get_forces())
-    phonopy.forces = np.array(forces)
+    rest = _forces(phonopy.supercell, phonopy.supercell, calculator)
+    half = _forces(displaced[0], phonopy.supercell, calculator)
+    found = [
+        _forces(cell, cell, calculator)
+        for cell in tracked(displaced, len(displaced), "displacements")
+    ]
+    phonopy.forces = np.array(found)
     phonopy.produce_force_constants()
     phonopy.symmetrize_force_constants()
-    return _frequencies(phonopy, chosen, supercell, residual)
+    whole = found[0] - rest
+    kink = float(np.abs(whole - 2 * (half - rest)).max() / max(np.abs(whole).max(), 1e-12))
+    residual = float(np.linalg.norm(rest, axis=1).max())
+    return _frequencies(phonopy, chosen, supercell, (residual, kink))
+
+
+def _forces(one: Any, other: Any, calculator: Calculator) -> Array:
+    """On the atoms of phonopy's cell halfway between two, (n_atoms, 3) in eV/A."""
+    positions = (one.positions + other.positions) / 2
+    structure = Atoms(one.symbols, cell=one.cell, positions=positions, pbc=True)
+    forces: Array = with_calculator(structure, calculator).get_forces()
+    return forces
 
 
 def proposed_supercell(atoms: Atoms) -> tuple[int, int, int]:
@@ -179,7 +201,10 @@ def _make(atoms: Atoms, supercell: tuple[int, int, int]) -> Phonopy:
 
 
 def _frequencies(
-    phonopy: Phonopy, settings: PhononSettings, supercell: tuple[int, int, int], residual: float
+    phonopy: Phonopy,
+    settings: PhononSettings,
+    supercell: tuple[int, int, int],
+    checks: tuple[float, float],
 ) -> Phonons:
     distances, bands, corners = _bands(phonopy)
     phonopy.run_mesh(settings.mesh, is_gamma_center=True)
@@ -195,7 +220,7 @@ def _frequencies(
         np.array(dos.frequency_points),
         np.array(dos.dos),
         float(min(mesh.frequencies.min(), bands.min())),
-        residual,
+        *checks,
         phonopy,
     )
 

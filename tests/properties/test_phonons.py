@@ -12,6 +12,8 @@ from ase import units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
+from checkpoints import save_potential
+from hermnet.calculator import HermNetCalculator
 from hermnet.errors import InputError
 from hermnet.properties.phonons import phonons, proposed_supercell
 from hermnet.properties.settings import PhononSettings
@@ -60,6 +62,17 @@ def test_an_unstable_crystal_is_called_so():
 
 def test_a_supercell_of_twelve_angstrom_is_proposed():
     assert proposed_supercell(bulk("Cu", cubic=True, a=A) * (1, 2, 4)) == (4, 2, 1)
+
+
+def test_forces_that_do_not_follow_the_displacement_are_noted(tmp_path: Path):
+    pytest.importorskip("phonopy")
+    settings = PhononSettings(supercell=(2, 2, 2), mesh=(3, 3, 3))
+    smooth = phonons(bulk("Cu", a=A), EMT(), settings)
+    assert smooth.kink < 0.01
+    assert not any("kink" in line for line in smooth.lines())
+    painn = save_potential(tmp_path / "a.ckpt", (29,), n_channels=8)  # sees the length of vectors
+    kinked = phonons(bulk("Cu", a=A), HermNetCalculator(painn), settings)
+    assert any("the potential has a kink there" in line for line in kinked.lines())
 
 
 def test_a_molecule_has_no_phonons():
