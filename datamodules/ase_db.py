@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import final
 from hermnet.data.aselmdb import SUFFIX as LMDB
 from hermnet.data.aselmdb import LmdbFrames
 from hermnet.data.files import FileDataModule
-from hermnet.data.frames import ChosenFrames, Frames, JoinedFrames
+from hermnet.data.frames import Frames, JoinedFrames
 from hermnet.data.labels import unit_factors
+from hermnet.data.scalars import Scalars
+from hermnet.data.slices import is_slice, sliced_lazily
 from hermnet.data.sqlite import SUFFIX as SQLITE
 from hermnet.data.sqlite import SqliteFrames
 from hermnet.errors import InputError, nearest
+from hermnet.units import scalar_unit
 
 _SUFFIXES = (SQLITE, LMDB)
-_SLICE = re.compile(r"(-?\d*:){1,2}-?\d*")
 
 
 @final
@@ -39,30 +40,23 @@ class AseDb(FileDataModule):
 
     def open(self, path: Path, part: str) -> Frames:
         """See `FileDataModule.open`."""
-        sliced = _SLICE.fullmatch(part) is not None
+        selection = "" if is_slice(part) else part
         opened: list[Frames] = []
         for file in _files(path):
             if file.suffix == SQLITE:
-                frames: SqliteFrames | LmdbFrames = SqliteFrames(file, "" if sliced else part)
-            elif part and not sliced:
+                frames: SqliteFrames | LmdbFrames = SqliteFrames(file, selection)
+            elif selection:
                 raise InputError(
-                    f"{path}::{part}: '{part}' is no slice of frames, such as 0:1000; only of "
-                    f"{SQLITE} files can be selected"
+                    f"{path}::{part}: only of {SQLITE} files can frames be selected; of others "
+                    "give a slice, such as 0:1000"
                 )
             else:
                 frames = LmdbFrames(file)
             self._settle(file, frames.metadata.get("units"))
+            _check_scalars(file, frames.metadata.get("scalars"), self.labelling.scalars)
             opened.append(frames)
         joined = JoinedFrames(opened) if len(opened) > 1 else opened[0]
-        if not sliced:
-            return joined
-        limits = [int(number) if number else None for number in part.split(":")]
-        if limits[2:] == [0]:
-            raise InputError(f"{path}::{part}: a slice cannot have steps of 0")
-        chosen = range(len(joined))[slice(*limits)]
-        if not chosen:
-            raise InputError(f"{path} holds no frames in {part}: it has {len(joined)}")
-        return ChosenFrames(joined, chosen)
+        return joined if selection else sliced_lazily(joined, path, part)
 
     def _settle(self, file: Path, declared: object) -> None:
         """Read labels in the units of this file, which must be those of recipe and other files."""
@@ -101,7 +95,21 @@ def _declared(file: Path, units: object) -> dict[str, str]:
         return {}
     if not isinstance(units, dict) or not all(isinstance(unit, str) for unit in units.values()):
         raise InputError(f"{file}: the metadata's units are no mapping of quantities to units")
-    return {k: v for k, v in units.items() if k in ("length", "energy", "forces", "stress")}
+    read = ("length", "energy", "forces", "stress", "dipole")
+    return {k: v for k, v in units.items() if k in read}
+
+
+def _check_scalars(file: Path, declared: object, scalars: Scalars) -> None:
+    """Refuse a scalar that the recipe reads in another unit than the file's metadata declare."""
+    if not isinstance(declared, dict):
+        return
+    for name, key, factor, unit in zip(
+        scalars.names, scalars.keys, scalars.factors, scalars.units, strict=True
+    ):
+        if key in declared and scalar_unit(str(declared[key])) != (factor, unit):
+            raise InputError(
+                f"scalars.{name}: {file} declares '{declared[key] or 1}', the recipe another unit"
+            )
 
 
 def _files(path: Path) -> list[Path]:

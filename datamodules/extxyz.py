@@ -8,6 +8,7 @@ from typing import final
 from ase.io import read
 
 from hermnet.data.files import FileDataModule
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, FrameList
 from hermnet.data.slices import frame_slice
 from hermnet.errors import InputError
@@ -26,11 +27,11 @@ class ExtXYZ(FileDataModule):
         wanted = frame_slice(path, part)
         # ASE's readers raise whatever their format's parser happens to raise.
         try:
+            stamp = FileStamp.of(path)
             frames = read(path, index=wanted, do_not_split_by_at_sign=True)
         except Exception as error:
             raise InputError(f"ASE cannot read {path}: {type(error).__name__}: {error}") from error
         if not frames:
             raise InputError(f"{path} holds no frames{f' in {part}' if part else ''}")
-        return FrameList(
-            Frame.from_atoms(atoms, f"{path}, frame {index}") for index, atoms in enumerate(frames)
-        )
+        named = ((atoms, f"{path}, frame {index}") for index, atoms in enumerate(frames))
+        return FrameList((Frame.from_atoms(*pair) for pair in named), stamp, ("ase", part))

@@ -31,9 +31,9 @@ _OWN = "metal"  # the style in which ASE leaves numbers as they are
 class Lammps(FileDataModule):
     """Frames of LAMMPS text dumps, with forces and with energies from another file.
 
-    Forces are the columns fx, fy and fz. Elements come from the column ``element`` or from
-    `type_map`. Other columns that LAMMPS computes (``c_``, ``v_``, ``f_``) are values of a frame by
-    their names. A part is a slice of the frames, such as ``md.dump::0:1000``.
+    Forces are the columns fx, fy and fz unless `forces` names others. Elements come from the column
+    ``element`` or from `type_map`. Other columns that LAMMPS computes (``c_``, ``v_``, ``f_``) are
+    values of a frame by their names. A part is a slice of the frames, such as ``md.dump::0:1000``.
 
     Args:
         type_map: element symbols of the atom types 1, 2, ..., instead of the column ``element``.
@@ -41,10 +41,12 @@ class Lammps(FileDataModule):
             electron (Hartree, Bohr).
         energies: text file with one total energy per line and frame, or with time step and energy
             (as written by ``fix print``); ``*`` in it stands for the dump's name without suffix.
+        forces: the three columns with the forces, where a compute put them, such as
+            ``["c_f[1]", "c_f[2]", "c_f[3]"]``; in the style's units too.
         pbc: which directions are periodic, for dumps that do not say so themselves.
 
     Raises:
-        InputError: for a symbol that is no element, or `pbc` that is not of three directions.
+        InputError: for a symbol that is no element, or `pbc` or `forces` that are not three.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Lammps(FileDataModule):
         type_map: list[str] | None = None,
         style: Literal["metal", "real", "electron"] = "metal",
         energies: str | None = None,
+        forces: list[str] | None = None,
         pbc: list[bool] | None = None,
         **common: Any,
     ) -> None:
@@ -63,6 +66,9 @@ class Lammps(FileDataModule):
         if pbc is not None and len(pbc) != 3:
             raise InputError(f"pbc is for the directions x, y and z, not {len(pbc)} of them")
         self.pbc = pbc
+        if forces is not None and len(forces) != 3:
+            raise InputError(f"forces are three columns, for x, y and z, not {len(forces)}")
+        self.forces = forces
         self._energies_of: dict[Path, Path] = {}  # the dump that a file of energies belongs to
 
     def open(self, path: Path, part: str) -> FrameList:
@@ -95,11 +101,24 @@ class Lammps(FileDataModule):
         values = {key: value for key, value in frame.values.items() if key != "energy"}  # ASE's 0
         if energy is not None:
             values["energy"] = energy
+        if self.forces is not None:
+            values["forces"] = self._force_columns(values, name, dump)
         numbers = frame.numbers
         if self.type_map is not None:
             numbers = self._numbers(name, dump, np.asarray(values.get("type", [])))
         pbc = frame.pbc if self.pbc is None else np.array(self.pbc)
         return Frame(numbers, frame.positions, frame.cell, pbc, values, name)
+
+    def _force_columns(
+        self, values: Mapping[str, Any], name: str, dump: Survey
+    ) -> NDArray[np.float64]:
+        assert self.forces is not None
+        absent = [column for column in self.forces if column not in dump.columns]
+        if absent:
+            known = ", ".join(dump.columns)
+            raise InputError(f"{name} has no column '{absent[0]}' for forces (columns: {known})")
+        columns = [np.asarray(values[column], np.float64).reshape(-1) for column in self.forces]
+        return np.stack(columns, axis=1)  # (n_atoms, 3)
 
     def _numbers(self, name: str, dump: Survey, types: NDArray[Any]) -> NDArray[Any]:
         assert self.type_map is not None

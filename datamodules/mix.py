@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from hermnet.data.graphs import GraphList, GraphSequence
@@ -27,7 +27,8 @@ class Mix(GraphDataModule):
             epoch; 1 is once.
 
     Raises:
-        InputError: for a set without a name or with a weight that is not positive.
+        InputError: for a set without a name or with a weight that is not positive, and for sets
+            with different scalars.
         InputErrors: for options that the sets do not have.
     """
 
@@ -46,6 +47,7 @@ class Mix(GraphDataModule):
         if errors:
             raise InputErrors(errors)
         self._masks = any(module.masks_labels for module in self._modules)
+        self.scalar_names, self.scalar_units = _scalars(self._modules)
 
     @property
     def masks_labels(self) -> bool:
@@ -114,6 +116,19 @@ def _make(given: Any, path: str, errors: list[str]) -> tuple[GraphDataModule | N
     except InputError as error:
         errors.append(f"{path}: {error}")
     return None, 1.0
+
+
+def _scalars(modules: Sequence[GraphDataModule]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and units of the scalars, which all sets have in common."""
+    found = list(dict.fromkeys((module.scalar_names, module.scalar_units) for module in modules))
+    if len(found) > 1:
+        words = [
+            ", ".join(f"{name} ({unit or 1})" for name, unit in zip(names, units, strict=True))
+            for names, units in found
+        ]
+        listed = "; ".join(word or "none" for word in words)
+        raise InputError(f"sets: all must have the same scalars in the same units, not {listed}")
+    return found[0]
 
 
 def _labels(graphs: GraphSequence) -> tuple[str, ...]:

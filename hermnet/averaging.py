@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import final
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @final
-class MovingAverage(EMAWeightAveraging):
+class MovingAverage(WeightAveraging):
     """Averages parameters only, and leaves the task alone when training ends.
 
     Lightning would put the average in the place of the weights then, and a checkpoint written after
@@ -20,7 +21,8 @@ class MovingAverage(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(decay=decay, use_buffers=False)
+        # Interpolating several tensors at once leaves weights that do not change as they are.
+        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     @property
     def state_key(self) -> str:

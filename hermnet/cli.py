@@ -8,13 +8,14 @@ traceback.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from hermnet.errors import InputError, Interrupted, nearest
+from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
 
 if TYPE_CHECKING:
     from hermnet.config import Recipe
@@ -43,12 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         arguments.run(arguments)
     except InputError as error:
-        for line in str(error).splitlines():
+        # What is wrong before the processes have found each other is wrong for each of them.
+        for line in str(error).splitlines() if _is_first_here() else ():
             print(f"error: {line}", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        if _is_first_here():
+            print(stop, file=sys.stderr)
         return stop.exit_code
+    except LostProcessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:
@@ -57,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         raise
     return 0
+
+
+def _is_first_here() -> bool:
+    """Whether torchrun, SLURM or Lightning started no other process before on this machine."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from hermnet import sections
 from hermnet.errors import InputErrors, nearest
+from hermnet.inheritance import contradictions, inherited
 from hermnet.model_options import ModelOptions
 from hermnet.recipe_source import read
 from hermnet.task import TrainingOptions
@@ -85,12 +86,16 @@ def resolve(source: str, overrides: Iterable[str] = ()) -> Recipe:
     known = ("base", "name", *SECTIONS)
     errors = [f"{key}: unknown section; {nearest(key, known)}" for key in tree if key not in known]
     given = {section: sections.mapping(tree.get(section), section, errors) for section in SECTIONS}
+    below = inherited(given["model"])
+    given["model"] = {**below, **given["model"]}
     data = sections.check_data(given["data"], errors)
     model = sections.check_model(given["model"], errors)
     training = sections.check_training(given["training"], errors)
     trainer = sections.check_trainer(given["trainer"], errors)
     if model is not None and training is not None and not errors:
         sections.check_together(model, training, errors)
+        before = sections.check_model(below, errors) if below else None
+        errors += [] if before is None else contradictions(model, before)
     if errors or model is None or training is None:
         raise InputErrors(errors)
     return Recipe(str(tree["name"]), data, model, training, trainer)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from hermnet.data.cache import facts_of
 from hermnet.data.continued import ContinuedBatches
@@ -21,7 +21,16 @@ from hermnet.data.graphs import (
     link,
     linked_fingerprint,
 )
-from hermnet.data.sampling import BoundedBatches, EpochSampler, filled
+from hermnet.data.loading import Loader
+from hermnet.data.sampling import (
+    BoundedBatches,
+    Collation,
+    EpochSampler,
+    EvenBatches,
+    Share,
+    filled,
+    shared,
+)
 from hermnet.data.validity import (
     CLOSEST,
     check_linked,
@@ -30,9 +39,10 @@ from hermnet.data.validity import (
     refuse,
     warn_of_loners,
 )
-from hermnet.errors import InputError
-from hermnet.graph import AtomicGraph, collate
+from hermnet.errors import InputError, at_least
+from hermnet.graph import AtomicGraph
 from hermnet.interrupts import leave_signals_to_the_run
+from hermnet.processes import from_first, this_process
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -50,10 +60,10 @@ class GraphDataModule(LightningDataModule, ABC):
         scalar_units: their units, one for each name, empty for a pure number.
 
     Args:
-        batch_size: structures per training step.
+        batch_size: structures per training step and process.
         eval_batch_size: structures per step of validation, test and prediction.
-        max_edges_per_batch: bounds batches by their edges: training batches have as many structures
-            as fit, instead of `batch_size`, and evaluation never more.
+        max_edges_per_batch: bounds batches of a process by their edges: training batches have as
+            many structures as fit, instead of `batch_size`, and evaluation never more.
         num_workers: processes that read and collate batches beside the training; 0 is fast for data
             that are in memory.
         seed: of the order of the training frames and of random splits.
@@ -130,8 +140,9 @@ class GraphDataModule(LightningDataModule, ABC):
             self._frames = self._checked()
         if self._cutoff not in self._linked:
             linked = {split: self._link(split, graphs) for split, graphs in self._frames.items()}
-            there = [graphs for graphs in linked.values() if graphs.in_memory]
-            warn_of_loners((graph for graphs in there for graph in graphs), self._cutoff)
+            there = [g for graphs in linked.values() if graphs.in_memory for g in graphs]
+            alone = sum(g.n_atoms - int(g.centers.unique().numel()) for g in there)
+            warn_of_loners(alone, sum(g.n_atoms for g in there), self._cutoff)
             self._linked[self._cutoff] = linked
 
     def _checked(self) -> dict[str, GraphSequence]:
@@ -184,13 +195,19 @@ class GraphDataModule(LightningDataModule, ABC):
     def facts(self, split: str) -> Facts:
         """What the frames of a split tell, gathered once; see `hermnet.data.cache.facts_of`.
 
+        Of several processes the first one gathers, and all have to ask in the same order.
+
         Raises:
             InputError: if the data have no such frames, or one of them cannot be used.
         """
         graphs = self.graphs(split)
         key = (split, cast("float", self._cutoff))
         if key not in self._facts:
-            self._facts[key] = facts_of(graphs, self.num_workers, f"{len(graphs)} {split} frames")
+            what = f"{len(graphs)} {split} frames"
+            found = from_first(lambda: facts_of(graphs, self.num_workers, what))
+            if not graphs.in_memory:  # of which nothing was known before
+                warn_of_loners(found.n_alone, int(found.n_atoms.sum()), key[1])
+            self._facts[key] = found
         return self._facts[key]
 
     def label_names(self, split: str) -> set[str]:
@@ -199,52 +216,54 @@ class GraphDataModule(LightningDataModule, ABC):
         return {name for name, n_frames in facts.labels.items() if n_frames == facts.n_frames}
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the training frames, in another order every epoch."""
-        graphs = self.graphs("train")
-        sampler, batches = self._train_batches()
-        if self._start != (0, 0):
-            batches = ContinuedBatches(batches, sampler, *self._start)
-        return self._loader(graphs, batch_sampler=batches)
+        """This process's batches of the training frames, in another order every epoch."""
+        batches = ContinuedBatches(self._train_batches(), *self._start)
+        return self._loader(self.graphs("train"), batches)
 
     def start_at(self, epoch: int, n_had: int) -> None:
         """Let training go on in this epoch, after as many of its batches."""
         self._start = (epoch, n_had)
 
     def train_frames(self, epoch: int, batch: int) -> list[int]:
-        """Which training frames are in a batch of an epoch, both counted from 0."""
-        sampler, batches = self._train_batches()
-        sampler.set_epoch(epoch)
+        """Which training frames are in this process's batch of an epoch, both counted from 0."""
+        batches = self._train_batches()
+        batches.sampler.set_epoch(epoch)
         return list(batches)[batch]
 
-    def _train_batches(self) -> tuple[EpochSampler, Sampler[list[int]]]:
-        graphs = self.graphs("train")
+    def _train_batches(self) -> EvenBatches | BoundedBatches:
+        graphs, share = self.graphs("train"), this_process()
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return sampler, BatchSampler(sampler, self.batch_size, drop_last=False)
+            return EvenBatches(sampler, self.batch_size, share)
         sizes = self.facts("train").n_edges.tolist()
-        return sampler, BoundedBatches(sampler, sizes, self.max_edges, "edges", self._share())
+        return BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
 
-    def eval_dataloader(self, split: str) -> DataLoader[AtomicGraph]:
-        """Batches of any split in the order of its frames."""
+    def eval_dataloader(self, split: str, share: Share = (0, 1)) -> DataLoader[AtomicGraph]:
+        """Batches of any split in the order of its frames.
+
+        Args:
+            split: its name.
+            share: which of how many processes gets its part of them; by default one gets all.
+        """
         graphs = self.graphs(split)
-        if self.max_edges is None:
-            return self._loader(graphs, batch_size=self.eval_batch_size)
-        rank, world = self._share()
-        sizes = self.facts(split).n_edges.tolist()
-        batches = filled(sizes, self.max_edges, self.eval_batch_size)[rank::world]
-        return self._loader(graphs, batch_sampler=batches)
+        sizes = self.facts(split).n_edges.tolist() if self.max_edges else [0] * len(graphs)
+        batches = filled(sizes, self.max_edges or 0, self.eval_batch_size)
+        return self._loader(graphs, shared(batches, share))
 
     def val_dataloader(self) -> DataLoader[AtomicGraph] | list[DataLoader[AtomicGraph]]:
-        """Batches of the validation frames; without frames nothing, and Lightning validates not."""
-        return self.eval_dataloader("val") if "val" in self.splits() else []
+        """Its part of the validation frames; without frames nothing, and Lightning validates not.
+
+        Every frame is in the part of one process.
+        """
+        return self.eval_dataloader("val", this_process()) if "val" in self.splits() else []
 
     def test_dataloader(self) -> list[DataLoader[AtomicGraph]]:
-        """Batches of the test frames, a loader for each test set."""
-        return [self.eval_dataloader(split) for split in self.test_splits()]
+        """Its part of the test frames, a loader for each test set."""
+        return [self.eval_dataloader(split, this_process()) for split in self.test_splits()]
 
     def predict_dataloader(self) -> DataLoader[AtomicGraph]:
-        """Batches of the split ``predict`` if there is one, else of the first test set."""
-        return self.eval_dataloader(self.predict_split())
+        """Its part of the split ``predict`` if there is one, else of the first test set."""
+        return self.eval_dataloader(self.predict_split(), this_process())
 
     def test_splits(self) -> tuple[str, ...]:
         """The test sets: ``test``, or whatever is for no other purpose.
@@ -253,45 +272,29 @@ class GraphDataModule(LightningDataModule, ABC):
             InputError: if there are none; it says which splits there are.
         """
         found = tuple(name for name in self.splits() if name not in _NO_TEST)
-        return found or (self._absent("test"),)
+        if not found:
+            self.graphs("test")  # says which splits there are
+        return found
 
     def predict_split(self) -> str:
         """The split whose frames are to be predicted."""
         return "predict" if "predict" in self.splits() else self.test_splits()[0]
 
-    def _absent(self, split: str) -> str:
-        self.graphs(split)  # says which splits there are
-        return split
-
     def _by_split(self) -> dict[str, GraphSequence]:
         self.setup()  # does nothing when it has been done for this cutoff
         return self._linked[cast("float", self._cutoff)]
 
-    def _share(self) -> tuple[int, int]:
-        """Which of how many processes this is."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def _loader(self, graphs: GraphSequence, **batching: Any) -> DataLoader[AtomicGraph]:
-        return DataLoader(
-            cast("Dataset[AtomicGraph]", graphs),
+    def _loader(self, graphs: GraphSequence, batches: Any) -> DataLoader[AtomicGraph]:
+        return Loader.of(
+            graphs,
+            Collation(graphs),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            collate_fn=collate,
             worker_init_fn=leave_signals_to_the_run,
             pin_memory=torch.cuda.is_available(),
-            # A generator of its own: otherwise every loop draws from the global one.
             generator=torch.Generator().manual_seed(self.seed),
-            **batching,
+            batch_sampler=batches,
         )
 
 
 DATAMODULES: Registry[type[GraphDataModule]] = Registry("hermnet.datamodules", "data module")
-
-
-def at_least(name: str, value: int, lowest: int) -> int:
-    """The value of option `name`, or an `InputError` if it is below `lowest`."""
-    if value < lowest:
-        raise InputError(f"{name} must be at least {lowest}, not {value}")
-    return value

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hermnet.config import Recipe
+from hermnet.data.fingerprint import digest
 from hermnet.datamodule import DATAMODULES, GraphDataModule
 from hermnet.errors import InputErrors
 from hermnet.folder import RunFolder
+from hermnet.processes import together
+
+_SAMPLES = 8  # frames of each split that processes compare
 
 
 def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> GraphDataModule:
-    """The recipe's data, checked and with neighbor lists.
+    """The recipe's data, checked and with neighbor lists; the same on all processes of a run.
 
     Args:
         recipe: the resolved recipe.
@@ -21,12 +27,28 @@ def load_data(recipe: Recipe, splits: dict[str, list[int]] | None = None) -> Gra
     Raises:
         InputError: if the data cannot be used.
     """
-    data = _make(recipe)
-    if splits is not None:
-        data.use_split_indices(splits)
-    data.set_cutoff(recipe.model.cutoff)
-    data.setup()
-    return data
+
+    def load() -> GraphDataModule:
+        data = _make(recipe)
+        if splits is not None:
+            data.use_split_indices(splits)
+        data.set_cutoff(recipe.model.cutoff)
+        data.setup()
+        return data
+
+    return together(load, _known_by)
+
+
+def _known_by(data: GraphDataModule) -> str:
+    """The numbers of frames, and a word for the splits and what some frames hold."""
+    by_split = {split: data.graphs(split) for split in data.splits()}
+    content = [repr(data.split_indices()).encode()]
+    for graphs in by_split.values():
+        for index in np.linspace(0, len(graphs) - 1, _SAMPLES, dtype=np.int64).tolist():
+            graph = graphs[index]
+            content += [graph.atomic_numbers.numpy().tobytes(), graph.positions.numpy().tobytes()]
+    counts = ", ".join(f"{split} {len(graphs)}" for split, graphs in by_split.items())
+    return f"{counts} frames, content {digest(*content)[:8]}"
 
 
 def check_data(recipe: Recipe, output: str | None = None) -> Path:
@@ -46,8 +68,9 @@ def check_data(recipe: Recipe, output: str | None = None) -> Path:
     from hermnet.data.inspection_plots import draw_inspection
 
     path = Path(output) if output else RunFolder.of(recipe.name, recipe.trainer).data_check
-    data = load_data(recipe)
-    found = inspect_splits({split: data.graphs(split) for split in data.splits()})
+    data = _make(recipe)
+    splits = data.read()  # as they are: training would refuse what the report is about
+    found = inspect_splits(splits, data.masks_labels)
     print("\n".join(found.lines()), flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_inspection(found, path)

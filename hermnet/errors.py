@@ -24,6 +24,10 @@ class InputErrors(InputError):
         super().__init__("\n".join(self.messages))
 
 
+class LostProcessError(RuntimeError):
+    """Another process of the run is gone; the message says why, as far as anybody knows."""
+
+
 class Interrupted(Exception):
     """A signal ended training; everything is saved, and the message says how to go on.
 
@@ -40,6 +44,13 @@ class Interrupted(Exception):
     def exit_code(self) -> int:
         """What a shell shows for a program that the signal ended: 130 SIGINT, 143 SIGTERM."""
         return 128 + self.signum
+
+
+def at_least(name: str, value: int, lowest: int) -> int:
+    """The value of option `name`, or an `InputError` if it is below `lowest`."""
+    if value < lowest:
+        raise InputError(f"{name} must be at least {lowest}, not {value}")
+    return value
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

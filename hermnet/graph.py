@@ -70,6 +70,10 @@ class AtomicGraph:
         """The same graph in page-locked memory, for asynchronous copies."""
         return self._map(lambda t: t.pin_memory())
 
+    def nothing(self) -> AtomicGraph:
+        """A graph without any structure that has the same labels."""
+        return self._map(lambda t: t[:0])
+
     def without_labels(self) -> AtomicGraph:
         """The same graph without energy, forces and all other labels."""
         return replace(self, energy=None, forces=None, stress=None, scalars=None, dipole=None)

@@ -52,8 +52,11 @@ class ErrorSums:
             over_processes: adds a tensor up over all processes.
         """
         errors = {}
-        for target, sums in self.sums.items():
-            absolute, squared, count = over_processes(sums).tolist()
+        # Of all targets: another process may have frames with labels that this one has not seen.
+        device = next((sums.device for sums in self.sums.values()), None)
+        none = torch.zeros(3, dtype=torch.float64, device=device)
+        table = over_processes(torch.stack([self.sums.get(target, none) for target in TARGETS]))
+        for target, (absolute, squared, count) in zip(TARGETS, table.tolist(), strict=True):
             if count:
                 errors[f"{target}_mae"] = absolute / count
                 errors[f"{target}_rmse"] = (squared / count) ** 0.5

@@ -33,9 +33,14 @@ class ModelOptions:
         readout: what is learned: energy (with forces and stress), or the name of another readout,
             or a mapping with ``name`` and its options.
         reference: reference energies of the readout energy: ``fit`` (least squares on the training
-            set), or a mapping from element to the energy of its isolated atom in eV.
+            set), or a mapping from element to the energy of its isolated atom in eV; with
+            `init_from` also ``keep``, which fits those of new elements only.
         zbl: whether to add the ZBL repulsion of bare nuclei at short distances to the energy.
         dtype: float32 or float64.
+        init_from: a checkpoint whose weights this model starts from and whose options it takes;
+            the training set may have further elements.
+        low_rank: with `init_from`, the rank of a change of the relations' weights, which is trained
+            in place of them; 0 trains the weights.
     """
 
     subnet: str | dict[str, Any] = "painn"
@@ -53,9 +58,11 @@ class ModelOptions:
     reference: str | dict[str, float] = "fit"
     zbl: bool = False
     dtype: str = "float32"
+    init_from: str | None = None
+    low_rank: int = 0
 
     def __post_init__(self) -> None:
-        least = {"n_channels": 1, "n_layers": 0, "n_radial": 1, "lmax": 0}
+        least = {"n_channels": 1, "n_layers": 0, "n_radial": 1, "lmax": 0, "low_rank": 0}
         problems = [
             f"{name}: {getattr(self, name)} is too small; at least {bound}"
             for name, bound in least.items()
@@ -65,10 +72,14 @@ class ModelOptions:
             problems.append(f"cutoff: {self.cutoff} A is not a positive distance")
         if self.dtype not in _DTYPES:
             problems.append(f"dtype: unknown '{self.dtype}'; {nearest(self.dtype, _DTYPES)}")
-        if isinstance(self.reference, str) and self.reference != "fit":
+        if isinstance(self.reference, str) and self.reference not in ("fit", "keep"):
             problems.append(
-                f"reference: '{self.reference}' is neither 'fit' nor a mapping from element to eV"
+                f"reference: '{self.reference}' is neither 'fit' nor 'keep' nor a mapping from "
+                "element to eV"
             )
+        if self.init_from is None and (self.low_rank > 0 or self.reference == "keep"):
+            name = "low_rank" if self.low_rank > 0 else "reference: keep"
+            problems.append(f"{name}: holds for a model with init_from, which names a checkpoint")
         if self.readout_name != "energy":
             for name, neutral in {"reference": "fit", "zbl": False}.items():
                 if getattr(self, name) != neutral:

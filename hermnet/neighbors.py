@@ -10,6 +10,7 @@ import torch
 import vesin
 from numpy.typing import NDArray
 
+from hermnet.cell_list import cell_list
 from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
@@ -22,12 +23,16 @@ Array = NDArray[Any]
 # Below this many atoms, starting vesin's threads takes longer than the search.
 _SERIAL_BELOW = 2000
 
+# Cutoffs, cells and proportions up to which vesin's way of laying cells is no matter.
+_NEAR, _FEW_CELLS, _THIN = 25.0, 1e4, 20.0
+
 
 def with_neighbors(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
     """The same structure with its edges, sorted by center, then neighbor, then shift.
 
     An atom and its own periodic image are a pair like any other. Shifts refer to the positions as
-    they are given, wrapped into the cell or not.
+    they are given, wrapped into the cell or not. The search runs where the structure is: on the CPU
+    by vesin, elsewhere by `hermnet.cell_list`.
 
     Args:
         graph: one structure; edges that it has are replaced.
@@ -40,15 +45,15 @@ def with_neighbors(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
     """
     if graph.n_systems != 1:
         raise ValueError(f"with_neighbors takes one structure, not {graph.n_systems}")
-    centers, neighbors, shifts = _pairs(
-        graph.positions.detach().cpu().double().numpy(),
-        graph.cell.detach().cpu().double().numpy()[0],
-        graph.pbc.cpu().numpy()[0],
-        cutoff,
-    )
-    device = graph.positions.device
-    edges = {"centers": centers, "neighbors": neighbors, "shifts": shifts}
-    made = {name: torch.from_numpy(array).to(device) for name, array in edges.items()}
+    positions, cell = (t.detach().double() for t in (graph.positions, graph.cell[0]))
+    pbc = graph.pbc[0]
+    arrays = positions.cpu().numpy(), cell.cpu().numpy(), pbc.cpu().numpy()
+    _check(*arrays, cutoff)
+    if positions.device.type == "cpu" and not _far_flung(*arrays, cutoff):
+        found = tuple(torch.from_numpy(array) for array in _pairs(*arrays, cutoff))
+    else:
+        found = cell_list(positions, cell, pbc, cutoff)
+    made = dict(zip(("centers", "neighbors", "shifts"), found, strict=True))
     return AtomicGraph(**{**vars(graph), **made})  # what `replace` does, in half the time
 
 
@@ -98,7 +103,6 @@ def graph_of(numbers: Array, positions: Array, cell: Array, pbc: Array) -> Atomi
 
 def _pairs(positions: Array, cell: Array, pbc: Array, cutoff: float) -> tuple[Array, Array, Array]:
     """Centers (n_edges,), neighbors (n_edges,) and shifts (n_edges, 3) of one structure."""
-    _check(positions, cell, pbc, cutoff)
     search = vesin.NeighborList(
         cutoff=cutoff, full_list=True, n_threads=1 if len(positions) < _SERIAL_BELOW else 0
     )
@@ -113,6 +117,24 @@ def _pairs(positions: Array, cell: Array, pbc: Array, cutoff: float) -> tuple[Ar
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], _place(pairs, len(positions))))
     centers, neighbors = _columns(pairs, order)
     return centers, neighbors, shifts[order].astype(np.float64)
+
+
+def _far_flung(positions: Array, cell: Array, pbc: Array, cutoff: float) -> bool:
+    """Whether vesin might divide by zero, which ends the process.
+
+    It makes 1e5 cells at most, in the proportions of the structure: of a long and thin one with
+    more, such as a molecule that has lost an atom, less than one across (vesin 0.6). How it lays
+    them where only some directions repeat is its own affair.
+    """
+    if positions.max() - positions.min() + np.abs(cell).max() < _NEAR * cutoff:
+        return False  # at once for most structures
+    extent = np.ptp(positions, axis=0)
+    if max(extent.max(), *np.linalg.norm(cell[pbc], axis=1), 0.0) < _NEAR * cutoff:
+        return False
+    spans = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0) if pbc.all() else extent
+    counts = np.maximum(spans / cutoff, 1.0)
+    thin = counts.prod() > _FEW_CELLS and counts.max() > _THIN * counts.min()
+    return bool(thin or (pbc.any() and not pbc.all()))
 
 
 def _place(pairs: Array, n_atoms: int) -> Array:

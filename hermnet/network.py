@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -85,6 +85,11 @@ class Network(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def head(self) -> nn.Module:
+        """The readout: from features to what is predicted."""
+
+    @property
+    @abstractmethod
     def units(self) -> dict[str, str]:
         """The unit of each target that data declare; empty where all units are fixed."""
 
@@ -92,6 +97,11 @@ class Network(nn.Module, ABC):
     def relation_labels(self) -> tuple[str, ...]:
         """The names of the relations, in the order of their index."""
         return self.router.scheme.labels
+
+    def labels_of(self, elements: tuple[int, ...]) -> tuple[str, ...]:
+        """The names of the relations that a model of these elements has."""
+        classes = element_classes(self.options.classes, elements)
+        return make_scheme(self.options.relations, classes).labels
 
     def indices(self, graph: AtomicGraph) -> Indices:
         """Types and relations of a graph; no gradient."""
@@ -160,7 +170,7 @@ def _make_router(
         n_radial=options.n_radial,
         n_relations=scheme.n_relations,
         n_sides=scheme.n_sides,
-        sharing=Sharing.parse(options.sharing),
+        sharing=replace(Sharing.parse(options.sharing), rank=options.low_rank),
         mean_neighbors=mean_neighbors,
     )
     geometry = Geometry(

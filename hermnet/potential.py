@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hermnet.derivatives import edge_vectors, forces_from_edges, stress_from_edges
 from hermnet.graph import AtomicGraph
@@ -77,6 +77,11 @@ class Potential(Network):
             self.readout = EnergyReadout(options.n_channels)
         self.reference = Reference(self.elements)
         self.repulsion = ZBL(self.elements, options.cutoff) if options.zbl else None
+
+    @property
+    def head(self) -> nn.Module:
+        """See `Network.head`."""
+        return self.readout
 
     @property
     def units(self) -> dict[str, str]:

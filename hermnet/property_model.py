@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
@@ -72,6 +72,11 @@ class PropertyModel(Network):
     def targets(self) -> tuple[Target, ...]:
         """What it predicts; the columns of a prediction are in this order."""
         return self.readout.targets
+
+    @property
+    def head(self) -> nn.Module:
+        """See `Network.head`."""
+        return self.readout
 
     @property
     def units(self) -> dict[str, str]:

@@ -23,6 +23,27 @@ class WeightStack(nn.Module, ABC):
     def forward(self) -> Tensor:
         """The matrices, (n_relations, n_in, n_out), or (1, n_in, n_out) when all are one."""
 
+    @abstractmethod
+    def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
+        """Become another stack in these rows, and in everything that relations have in common.
+
+        Args:
+            other: a stack of the same kind.
+            rows: of this stack.
+            others: the rows of `other` that they take.
+
+        Raises:
+            InputError: when the other stack is of another kind.
+        """
+
+    @abstractmethod
+    def frozen(self, rows: list[int]) -> list[tuple[nn.Parameter, list[int] | None]]:
+        """Parameters that must not change for these rows' matrices to stay.
+
+        Returns:
+            Each with the rows of it that are meant, None for all.
+        """
+
 
 def _uniform(bound: float, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
@@ -30,15 +51,38 @@ def _uniform(bound: float, *shape: int) -> nn.Parameter:
 
 @final
 class IndependentStack(WeightStack):
-    """Every relation has a matrix of its own, of entries uniform in +-`bound` at the start."""
+    """Every relation has a matrix of its own, of entries uniform in +-`bound` at the start.
 
-    def __init__(self, n_relations: int, n_in: int, n_out: int, bound: float) -> None:
+    Args:
+        n_relations: number of relations.
+        shape: ``(n_in, n_out)`` of a matrix.
+        bound: of the entries.
+        shared: whether there is one matrix only, which all relations have.
+    """
+
+    def __init__(
+        self, n_relations: int, shape: tuple[int, int], bound: float, shared: bool = False
+    ) -> None:
         super().__init__()
-        self.weight = _uniform(bound, n_relations, n_in, n_out)
+        self._is_shared = shared
+        self.weight = _uniform(bound, 1 if shared else n_relations, *shape)
 
     def forward(self) -> Tensor:
         """See `WeightStack.forward`."""
         return self.weight
+
+    @torch.no_grad()
+    def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
+        """See `WeightStack.take`; what stands behind the other's matrices does not matter."""
+        weight = other().to(self.weight)
+        if self._is_shared:
+            self.weight.copy_(weight)
+        else:
+            self.weight[rows] = weight[others]
+
+    def frozen(self, rows: list[int]) -> list[tuple[nn.Parameter, list[int] | None]]:
+        """See `WeightStack.frozen`."""
+        return [(self.weight, None if self._is_shared else rows)]
 
 
 @final
@@ -63,6 +107,52 @@ class BasisStack(WeightStack):
         n_bases, n_in, n_out = self.bases.shape
         return (self.mixing @ self.bases.view(n_bases, -1)).view(-1, n_in, n_out)
 
+    @torch.no_grad()
+    def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
+        """See `WeightStack.take`."""
+        if not isinstance(other, BasisStack):
+            raise InputError("weights with a low-rank change cannot become a basis; train without")
+        self.bases.copy_(other.bases)
+        self.mixing[rows] = other.mixing[others].to(self.mixing)
+
+    def frozen(self, rows: list[int]) -> list[tuple[nn.Parameter, list[int] | None]]:
+        """See `WeightStack.frozen`; with the bases, which other relations use too."""
+        return [(self.bases, None), (self.mixing, rows)]
+
+
+@final
+class LowRankStack(WeightStack):
+    """``W_r + A_r B_r`` with thin A and B: a small change of weights that stay.
+
+    Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (ICLR 2022), eq. 3. B is zero at
+    the start.
+
+    Args:
+        base: the weights ``W_r``.
+        rank: columns of A.
+        bound: of the entries of A at the start.
+    """
+
+    def __init__(self, base: WeightStack, rank: int, bound: float) -> None:
+        super().__init__()
+        self.base = base
+        n_matrices, n_in, n_out = base().shape
+        self.down = _uniform(bound, n_matrices, n_in, rank)
+        self.up = nn.Parameter(torch.zeros(n_matrices, rank, n_out))
+
+    def forward(self) -> Tensor:
+        """See `WeightStack.forward`."""
+        weights: Tensor = self.base()
+        return weights + self.down @ self.up
+
+    def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
+        """See `WeightStack.take`; the change stays zero."""
+        self.base.take(other, rows, others)
+
+    def frozen(self, rows: list[int]) -> list[tuple[nn.Parameter, list[int] | None]]:
+        """What stands behind `base`: the change is what is trained."""
+        return self.base.frozen(rows)
+
 
 @dataclass(frozen=True)
 class Sharing:
@@ -71,10 +161,12 @@ class Sharing:
     Attributes:
         kind: ``independent``, ``basis`` or ``shared``.
         n_bases: number of common matrices of ``basis``.
+        rank: of a change that is trained beside weights that stay; 0 for none.
     """
 
     kind: str
     n_bases: int = 0
+    rank: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Sharing:
@@ -90,9 +182,12 @@ class Sharing:
 
     def stack(self, n_relations: int, n_in: int, n_out: int, bound: float) -> WeightStack:
         """A new stack of matrices for `n_relations`."""
+        stack: WeightStack
         if self.kind == "basis" and n_relations > 1:
-            return BasisStack(n_relations, self.n_bases, (n_in, n_out), bound)
-        return IndependentStack(1 if self.kind == "shared" else n_relations, n_in, n_out, bound)
+            stack = BasisStack(n_relations, self.n_bases, (n_in, n_out), bound)
+        else:
+            stack = IndependentStack(n_relations, (n_in, n_out), bound, self.kind == "shared")
+        return LowRankStack(stack, self.rank, bound) if self.rank else stack
 
 
 @final
@@ -112,6 +207,7 @@ class RelationalLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.n_in = n_in
+        self.n_relations = n_relations
         self.has_bias = bias
         # The bias is one more row of the matrix, met by a column of ones.
         bound = math.sqrt(6.0 / (n_in + n_out))  # Glorot and Bengio, AISTATS 2010, eq. 16

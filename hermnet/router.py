@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,11 @@ class Router(nn.Module):
             )
             for _ in range(n_layers)
         )
+
+    def parts(self, part: int) -> list[nn.Module]:
+        """The interactions of one part, layer by layer."""
+        layers = [cast("nn.ModuleList", layer) for layer in self.layers]
+        return [layer[part] for layer in layers]
 
     def _numbering(self, relations: tuple[int, ...]) -> Tensor:
         numbers = torch.full((self.scheme.n_relations,), -1)

@@ -21,12 +21,15 @@ from hermnet.elements import symbol
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
+from hermnet.freezing import freeze
+from hermnet.launch import Children, adopt, launched
 from hermnet.lock import Lock
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
 from hermnet.plots import learning_curve
 from hermnet.position import Position
 from hermnet.prediction import write_extxyz
+from hermnet.processes import from_first, n_processes, rank
 from hermnet.provenance import check_position, record_start, this_command, training_data
 from hermnet.task import PotentialTask
 from hermnet.trainer import cpu_threads, make_trainer, quiet
@@ -51,15 +54,35 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         resume: ``last`` or the path of a checkpoint to continue from.
         overwrite: whether to replace a run in the same folder.
 
+    Returns:
+        The run; its results are empty on all processes but the first.
+
     Raises:
         InputError: when data, recipe or checkpoint cannot be used, and nothing is written then;
             when the disk is full, or the loss is no number.
         Interrupted: when SIGINT or SIGTERM has ended training and everything is saved.
+        LostProcessError: when another process of the run is gone.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)
-    folder.check(overwrite, resume is not None)
+    lock = Lock(folder.lock)
+    try:
+        with launched(recipe.trainer) as children:
+            from_first(lambda: folder.check(overwrite, resume is not None))
+            is_first = rank() == 0
+            data, trainer = _fit(recipe, folder, resume, children, lock)
+        if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return Run(folder, {})
+        return Run(folder, _report(folder, data, trainer.strategy.root_device))
+    finally:
+        lock.release()
+
+
+def _fit(
+    recipe: Recipe, folder: RunFolder, resume: str | None, children: Children, lock: Lock
+) -> tuple[GraphDataModule, pl.Trainer]:
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
-    data = load_data(recipe, None if resume is None else folder.read_splits())
+    data = load_data(recipe, None if resume is None else from_first(folder.read_splits))
+    _check_enough(data)
     workflow = workflow_of(recipe.model)
     workflow.check(recipe, data)
     model = workflow.new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
@@ -70,20 +93,14 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         position = check_position(checkpoint, data, recipe.data)
         data.start_at(position.epoch, position.batch)
     objective = workflow.objective(model, recipe.training, data)
-    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, known)
+    frozen = freeze(model, recipe.training.freeze, _known_elements(recipe.model))
+    task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, frozen, known)
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
-        lock = Lock(folder.lock)
-        try:
-            if trainer.is_global_zero:
-                lock = folder.prepare(resume is not None)
-                _record(recipe, data, folder, checkpoint)
-            _train(trainer, task, data, folder, checkpoint)
-            if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
-                return Run(folder, {})
-            return Run(folder, _report(folder, data, trainer.strategy.root_device))
-        finally:
-            lock.release()
+        adopt(trainer, children)
+        from_first(lambda: _begin(recipe, folder, lock, data, checkpoint))
+        _train(trainer, task, data, folder, checkpoint)
+    return data, trainer
 
 
 def validate(recipe: Recipe, checkpoint: str | None = None) -> dict[str, SplitResult]:
@@ -147,6 +164,10 @@ def _again(recipe: Recipe, checkpoint: Checkpoint) -> Network:
     return model_of(checkpoint, recipe.model)
 
 
+def _known_elements(options: ModelOptions) -> tuple[int, ...] | None:
+    return None if options.init_from is None else read_checkpoint(options.init_from).elements
+
+
 def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]) -> None:
     for split in splits:
         strangers = sorted(set(data.facts(split).elements) - set(model.elements))
@@ -155,6 +176,15 @@ def _check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]
                 f"the {split} frames have {', '.join(map(symbol, strangers))}, which no training "
                 f"frame has (elements there: {', '.join(map(symbol, model.elements))})"
             )
+
+
+def _check_enough(data: GraphDataModule) -> None:
+    n_frames = len(data.graphs("train"))
+    if n_frames < n_processes():
+        raise InputError(
+            f"trainer: {n_processes()} processes are more than the {n_frames} training frames; "
+            "take fewer devices or nodes"
+        )
 
 
 def _warn_of_rare_relations(counts: Mapping[str, int]) -> None:
@@ -190,10 +220,15 @@ def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     return checkpoint
 
 
-def _record(
-    recipe: Recipe, data: GraphDataModule, folder: RunFolder, checkpoint: Checkpoint | None
+def _begin(
+    recipe: Recipe,
+    folder: RunFolder,
+    lock: Lock,
+    data: GraphDataModule,
+    checkpoint: Checkpoint | None,
 ) -> None:
-    """Write and say what is about to run."""
+    """Write what is known of the run before it trains, and print it."""
+    folder.prepare(checkpoint is not None, lock)
     text = recipe.to_yaml()
     write_atomically(folder.recipe, text)
     folder.write_splits(data.split_indices())
@@ -216,7 +251,7 @@ def _train(
     try:
         trainer.fit(task, data, ckpt_path=path, weights_only=True)
     except (InputError, MisconfigurationException) as error:
-        if checkpoint is None and folder.is_empty():
+        if rank() == 0 and checkpoint is None and folder.is_empty():
             folder.discard()
         raise InputError(" ".join(str(error).split())) from error
     except OSError as error:

@@ -24,16 +24,20 @@ class SkinNeighbors:
     Args:
         cutoff: in A.
         skin: in A; a larger one is searched for less often and has more edges.
+        device: where to search, and where the structures go for that; None for where they are.
 
     Raises:
         InputError: for a skin that is negative.
     """
 
-    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+    def __init__(
+        self, cutoff: float, skin: float = 0.5, device: torch.device | str | None = None
+    ) -> None:
         if not skin >= 0:
             raise InputError(f"the skin must be a length in A, not {skin}")
         self.cutoff = cutoff
         self.skin = skin
+        self.device = device
         self.n_searches = 0
         self._last: AtomicGraph | None = None
 
@@ -46,6 +50,8 @@ class SkinNeighbors:
         Raises:
             InputError: as `with_neighbors`.
         """
+        if self.device is not None:
+            graph = graph.to(self.device)
         if self._last is None or not self._lasts(self._last, graph):
             self._last = with_neighbors(graph, self.cutoff + self.skin)
             self.n_searches += 1

@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.averages import EpochMeans
+from hermnet.averages import EpochMeans, global_means
 from hermnet.checkpoint import amend, describe, finished_epochs, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
+from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
-from hermnet.losses import LossTerm, loss_function
+from hermnet.losses import loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
+from hermnet.processes import added_up
 
 _LOSSES = "train_losses"  # in a checkpoint
 
@@ -51,6 +54,8 @@ class TrainingOptions:
             for no such limit.
         checkpoint_steps: the same as a number of steps.
         keep_last: how many of the latest checkpoints are kept besides the best.
+        freeze: what stays as it is: embedding, interactions, readout, names of relations, or with
+            ``model.init_from`` known for all that the checkpoint knew.
         compile: whether to compile the potential; pays after a minute or so of compiling.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
@@ -73,6 +78,7 @@ class TrainingOptions:
     checkpoint_minutes: float | None = 10.0
     checkpoint_steps: int | None = None
     keep_last: int = 1
+    freeze: list[str] = field(default_factory=list)
     compile: bool = False
     threads: int | None = None
     seed: int = 0
@@ -117,6 +123,7 @@ class PotentialTask(pl.LightningModule):
         options: the recipe's ``training`` section.
         recipe: the resolved recipe as plain types, kept in checkpoints.
         objective: what is minimized; by default energies, forces and stress of a potential.
+        frozen: the weights that do not change; by default none.
         training_data: what checkpoints say of the training data, as plain types.
     """
 
@@ -126,12 +133,14 @@ class PotentialTask(pl.LightningModule):
         options: TrainingOptions,
         recipe: Mapping[str, Any],
         objective: Objective | None = None,
+        frozen: Frozen | None = None,
         training_data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.potential = potential
         self.options = options
         self.recipe = dict(recipe)
+        self.frozen = frozen or Frozen()
         self.training_data = dict(training_data or {})
         self._losses = EpochMeans()
         if objective is None:
@@ -150,36 +159,27 @@ class PotentialTask(pl.LightningModule):
         """The weighted loss of a batch."""
         prediction = self(graph)
         terms = self.objective.terms(prediction, graph)
+        weights = {name: weight for name, weight in self.objective.weights().items() if weight > 0}
+        means, n_systems = global_means([terms[name] for name in weights], graph.n_systems)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
         loss: Tensor = 0.0 * self.objective.output(prediction).sum()
-        for name, weight in self.objective.weights().items():
-            if weight > 0:
-                mean = self._mean(terms[name])
-                loss = loss + weight * mean
-                self._log_loss(f"train_{name}_loss", mean, graph)
-        self._log_loss("train_loss", loss, graph)
+        for (name, weight), mean in zip(weights.items(), means, strict=True):
+            loss = loss + weight * mean
+            self._log_loss(f"train_{name}_loss", mean, n_systems)
+        self._log_loss("train_loss", loss, n_systems)
         return loss
 
-    def _log_loss(self, name: str, value: Tensor, graph: AtomicGraph) -> None:
-        self._losses.add(name, value, graph.n_systems)
+    def _log_loss(self, name: str, value: Tensor, n_systems: Any) -> None:
+        self._losses.add(name, value, n_systems)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's losses anew; a run resumed within an epoch does not come by."""
         self._losses = EpochMeans()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's losses."""
-        means = self._losses.means(lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum"))
-        for name, mean in means.items():
+        """Log the epoch's losses, which are the same on all processes."""
+        for name, mean in self._losses.means().items():
             self.log(name, mean, batch_size=1)
-
-    def _mean(self, term: LossTerm) -> Tensor:
-        """The mean over all processes' values, once DDP has averaged the gradients."""
-        world = self.trainer.world_size
-        count = term.count
-        if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return term.total * world / count.clamp(min=1)  # a batch may lack all labels of a kind
 
     def on_validation_epoch_start(self) -> None:
         """Start counting errors anew."""
@@ -206,16 +206,17 @@ class PotentialTask(pl.LightningModule):
         self._log_errors("test")
 
     def _log_errors(self, split: str) -> None:
-        errors = self._errors.reduce(
-            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
-        )
+        errors = self._errors.reduce(lambda sums: added_up(sums.to(self.device)))
         for name, value in self.objective.logged(errors).items():
             key = f"{split}_{name}"
-            self.log(key, value, prog_bar=key == self.monitor(), batch_size=1)
+            exact = torch.tensor(value, dtype=torch.float64, device=self.device)
+            # All processes have the same value; Lightning wants to hear that they share it.
+            self.log(key, exact, prog_bar=key == self.monitor(), batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""
         optimizer, scheduler = self._optimizer_and_scheduler()
+        self.frozen.guard(optimizer)
         if scheduler is None:
             return optimizer
         schedule = {

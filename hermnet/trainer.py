@@ -22,6 +22,7 @@ from hermnet.errors import InputError
 from hermnet.folder import RunFolder
 from hermnet.metrics_log import MetricsLog
 from hermnet.non_finite import FiniteSteps
+from hermnet.processes import started_as
 from hermnet.saving import Saving
 from hermnet.task import PotentialTask
 
@@ -70,7 +71,7 @@ def make_trainer(
     if not has_val:
         options["limit_val_batches"] = 0
     try:
-        return pl.Trainer(**_DEFAULTS | options)
+        return pl.Trainer(**_DEFAULTS | started_as() | options)
     except Exception as error:  # whatever it raises, the recipe's values are the cause
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
@@ -118,6 +119,7 @@ def quiet() -> Iterator[None]:
             ".*LeafSpec.*",  # Lightning's own use of a deprecated name of torch
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
             ".*your dataloader is not resumable.*",  # ours leaves out what has been read
+            ".*Grad strides do not match.*",  # of weights whose one dimension is 1
             ".*Total length of `list`.*",  # no validation frames, which is allowed
         ):
             warnings.filterwarnings("ignore", message=message)

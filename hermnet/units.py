@@ -45,6 +45,10 @@ _FACTORS = {
     | {f"{e}/{a}^3": x / y**3 for e, x in _ENERGIES.items() for a, y in _LENGTHS.items()},
 }
 
+# Of scalars that no readout needs in a unit of its own, so that they are only passed on.
+_PASSED_ON = ("cal/(mol K)", "J/(mol K)", "eV/K", "e", "mu_B", "K", "cm^-1", "GHz", "THz", "amu")
+_PURE = ("", "1")
+
 
 def to_internal(quantity: str, unit: str) -> float:
     """The factor that turns a value in `unit` into the model's unit.
@@ -64,3 +68,27 @@ def to_internal(quantity: str, unit: str) -> float:
     if unit not in factors:
         raise InputError(f"unknown unit '{unit}' of {quantity}; {nearest(unit, factors)}")
     return factors[unit]
+
+
+def scalar_unit(unit: str) -> tuple[float, str]:
+    """What to multiply a scalar of a file with, and the unit that it then has.
+
+    Energies become eV. Everything else stays as it is: its unit is what tables show, and a readout
+    that works in another one converts it.
+
+    Args:
+        unit: of the file; ``1`` or nothing for a pure number.
+
+    Raises:
+        InputError: for a unit that is not known.
+    """
+    if unit in _PURE:
+        return 1.0, ""
+    if unit in _ENERGIES:
+        return _ENERGIES[unit], "eV"
+    kept = [*_PASSED_ON, *_LENGTHS, *_PRESSURES]
+    kept += [name for key in ("dipole", "area", "volume") for name in _FACTORS[key]]
+    if unit not in kept:
+        hint = nearest(unit, [*_ENERGIES, *kept, "1"])
+        raise InputError(f"unknown unit '{unit}' of a scalar; {hint}")
+    return 1.0, unit

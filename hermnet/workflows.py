@@ -14,6 +14,8 @@ from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.evaluation import SplitResult, evaluate_properties, evaluate_split
+from hermnet.finetuning import continued, fit_reference, given_reference
+from hermnet.freezing import KNOWN
 from hermnet.graph import AtomicGraph
 from hermnet.labels import Labels, declared_units
 from hermnet.losses import loss_function
@@ -81,8 +83,13 @@ class EnergyWorkflow(Workflow[Potential]):
         """See `Workflow.check`."""
         wanted = [name for name, weight in recipe.training.weights().items() if weight > 0]
         for split in [name for name in ("train", "val") if name in data.splits()]:
-            there = data.label_names(split)
+            there, known = data.label_names(split), data.facts(split).known
             for name in wanted:
+                if name in there and known[name] == 0:
+                    raise InputError(
+                        f"training.{name}_weight is positive, but no {split} frame has {name}: "
+                        f"all are masked; set it to 0, add {name}, or mend data.keys"
+                    )
                 if name not in there:
                     raise InputError(
                         f"training.{name}_weight is positive, but not every {split} frame has "
@@ -92,6 +99,8 @@ class EnergyWorkflow(Workflow[Potential]):
 
     def new(self, recipe: Recipe, data: GraphDataModule) -> Potential:
         """See `Workflow.new`."""
+        if recipe.model.init_from is not None:
+            return _continued_potential(recipe, data)
         facts = Statistics.from_facts(data.facts("train"), recipe.model.reference)
         for note in facts.notes:
             print(f"note: {note}")
@@ -150,8 +159,9 @@ class PropertyWorkflow(Workflow[PropertyModel]):
         graphs = data.graphs("train")
         facts = Statistics.from_facts(data.facts("train"))
         units = _units(recipe.model, data)
-        pl.seed_everything(recipe.training.seed, verbose=False)
-        model = PropertyModel(recipe.model, facts.elements, facts.mean_neighbors, units)
+        model, is_done = _new_property_model(recipe, facts, units)
+        if is_done:
+            return model
         labels = _labels(model, data)
         for note in model.calibrate(graphs, torch.cat([labels(graph) for graph in graphs])):
             print(f"note: {note}")
@@ -186,6 +196,34 @@ class PropertyWorkflow(Workflow[PropertyModel]):
         return (
             curves if len(curves) == 1 else {f"val_{MEAN_ERROR}": "mean of MAE / scale", **curves}
         )
+
+
+def _continued_potential(recipe: Recipe, data: GraphDataModule) -> Potential:
+    options, facts = recipe.model, data.facts("train")
+    start = continued(options, facts.elements, {}, recipe.training.seed)
+    assert isinstance(start.model, Potential)
+    if not start.has_readout:  # its features are those of a model of properties
+        found = Statistics.from_facts(facts, options.reference)
+        start.model.set_reference(found.reference, found.scale)
+    elif not isinstance(options.reference, str):
+        given_reference(start.model, options.reference)
+    else:
+        keeps = options.reference == "keep" or KNOWN in recipe.training.freeze
+        for note in fit_reference(start.model, start.known if keeps else (), data):
+            print(f"note: {note}")
+    return start.model
+
+
+def _new_property_model(
+    recipe: Recipe, facts: Statistics, units: Mapping[str, str]
+) -> tuple[PropertyModel, bool]:
+    """A model, and whether its readout is that of a checkpoint and needs no calibration."""
+    if recipe.model.init_from is None:
+        pl.seed_everything(recipe.training.seed, verbose=False)
+        return PropertyModel(recipe.model, facts.elements, facts.mean_neighbors, units), False
+    start = continued(recipe.model, facts.elements, units, recipe.training.seed)
+    assert isinstance(start.model, PropertyModel)
+    return start.model, start.has_readout
 
 
 def _units(options: ModelOptions, data: GraphDataModule) -> dict[str, str]:

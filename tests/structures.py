@@ -1,10 +1,12 @@
-"""Small structures for tests; float64, of at least five atoms and three elements."""
+"""Small structures for tests; float64, of at least five atoms and three elements but for one."""
 
 from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule as ase_molecule
+
+PBC = [[bool(k >> axis & 1) for axis in range(3)] for k in range(8)]
 
 
 def molecule(seed: int = 0, stdev: float = 0.05) -> Atoms:
@@ -45,3 +47,17 @@ def mixture(seed: int = 0, n_atoms: int = 12) -> Atoms:
             positions.append(trial)
     numbers = np.resize([1, 6, 7, 8, 16], n_atoms)
     return Atoms(numbers, positions=positions, cell=cell, pbc=[True, True, False])
+
+
+def anything(seed: int) -> Atoms:
+    """Any of: triclinic, left-handed, much smaller than the cutoff, slab with c = 0, no cell."""
+    rng = np.random.default_rng(seed)
+    n_atoms = int(rng.integers(1, 6))
+    pbc = np.array(PBC[seed % 8])
+    cell = np.zeros((3, 3))
+    while abs(np.linalg.det(cell)) < 0.5:
+        cell = rng.normal(size=(3, 3)) * [1.0, 3.0, 7.0][seed % 3]
+    if seed % 4 < 2:  # nothing along the directions that do not repeat
+        cell[~pbc] = 0.0
+    positions = 4.0 * rng.normal(size=(n_atoms, 3))  # inside the cell or far out of it
+    return Atoms(rng.integers(1, 90, n_atoms), positions, cell=cell, pbc=pbc)

@@ -80,6 +80,23 @@ def test_compiled(tmp_path: Path):
     assert found["training step"]["eager/compiled"] > 0
 
 
+@pytest.mark.slow
+def test_scaling(tmp_path: Path):
+    output = tmp_path / "scaling.json"
+    lines = run("scaling.py", output, "--processes", "2", "--frames", "4")
+    assert [line.split("|")[1:4] for line in lines[-4:]] == [
+        [" strong ", " 1 ", " 4 "],
+        [" strong ", " 2 ", " 2 "],
+        [" weak ", " 1 ", " 4 "],
+        [" weak ", " 2 ", " 4 "],
+    ]
+    found = json.loads(output.read_text(encoding="utf-8"))["processes"]
+    for by_kind in found.values():
+        for row in by_kind.values():
+            assert 0 < row["step"] <= row["compute"] + row["communication"] + 1e-9
+    assert found["1"]["strong"]["efficiency"] == 1.0
+
+
 def test_data(tmp_path: Path):
     rng = np.random.default_rng(0)
     line = 1.4 * np.arange(21)[:, None] * np.ones(3) / np.sqrt(3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from pytorch_lightning import LightningModule, Trainer
 
+import lazy
 from hermnet.datamodule import EpochSampler, GraphDataModule
 from hermnet.errors import InputError, InputErrors
 from hermnet.graph import AtomicGraph
@@ -201,6 +203,18 @@ def test_atoms_without_neighbor_warn_once_with_number_and_cutoff() -> None:
         warnings.simplefilter("error")
         data.setup("test")  # said already
         ready({"train": [graph_from_atoms(bulk("Cu"))]})
+
+
+def test_atoms_without_neighbor_in_frames_on_disk_warn_when_they_are_read(tmp_path: Path) -> None:
+    path = lazy.write(tmp_path / "methanol.npz", range(3))
+    for _ in range(2):  # the second time from the cache
+        data = lazy.Lazy(train=str(path))
+        data.set_cutoff(0.5)
+        data.setup()
+        with pytest.warns(UserWarning, match="18 of 18 atoms have no neighbor .* 0.5 A") as caught:
+            data.facts("train")
+        data.facts("train")
+        assert len(caught) == 1
 
 
 @pytest.mark.parametrize("cutoff", [0.0, -1.0, float("nan"), float("inf")])

@@ -8,26 +8,12 @@ from ase.build import bulk
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
+import structures
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
 from hermnet.neighbors import graph_from_atoms, with_neighbors
 
 CUTOFF = 3.1
-PBC = [[bool(k >> axis & 1) for axis in range(3)] for k in range(8)]
-
-
-def random_structure(seed: int) -> Atoms:
-    """Any of: triclinic, left-handed, much smaller than the cutoff, slab with c = 0, no cell."""
-    rng = np.random.default_rng(seed)
-    n_atoms = int(rng.integers(1, 6))
-    pbc = np.array(PBC[seed % 8])
-    cell = np.zeros((3, 3))
-    while abs(np.linalg.det(cell)) < 0.5:
-        cell = rng.normal(size=(3, 3)) * [1.0, 3.0, 7.0][seed % 3]
-    if seed % 4 < 2:  # nothing along the directions that do not repeat
-        cell[~pbc] = 0.0
-    positions = 4.0 * rng.normal(size=(n_atoms, 3))  # inside the cell or far out of it
-    return Atoms(rng.integers(1, 90, n_atoms), positions, cell=cell, pbc=pbc)
 
 
 def edges(graph: AtomicGraph) -> list[tuple[int, ...]]:
@@ -42,7 +28,7 @@ def ase_edges(atoms: Atoms, cutoff: float) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("seed", range(72))
 def test_edges_are_those_of_ase_in_any_frame_of_reference(seed: int) -> None:
-    atoms = random_structure(seed)
+    atoms = structures.anything(seed)
     expected = ase_edges(atoms, CUTOFF)
     found = edges(graph_from_atoms(atoms, CUTOFF))
     assert found == sorted(expected)
@@ -56,16 +42,16 @@ def test_edges_are_those_of_ase_in_any_frame_of_reference(seed: int) -> None:
 
 
 def test_the_random_structures_cover_what_they_should() -> None:
-    structures = [random_structure(seed) for seed in range(72)]
-    assert {tuple(s.pbc.tolist()) for s in structures} == set(map(tuple, PBC))
-    assert any(np.linalg.det(s.cell.array) < 0 for s in structures)
-    assert any(s.pbc.any() and s.cell.rank < 3 for s in structures)
-    assert any(len(s) == 1 and s.pbc.all() for s in structures)
-    assert any(s.pbc.all() and s.cell.lengths().max() < CUTOFF for s in structures)
+    found = [structures.anything(seed) for seed in range(72)]
+    assert {tuple(s.pbc.tolist()) for s in found} == set(map(tuple, structures.PBC))
+    assert any(np.linalg.det(s.cell.array) < 0 for s in found)
+    assert any(s.pbc.any() and s.cell.rank < 3 for s in found)
+    assert any(len(s) == 1 and s.pbc.all() for s in found)
+    assert any(s.pbc.all() and s.cell.lengths().max() < CUTOFF for s in found)
 
 
 def test_vectors_follow_the_convention_and_the_cutoff() -> None:
-    atoms = random_structure(7)
+    atoms = structures.anything(7)
     graph = graph_from_atoms(atoms, CUTOFF)
     ends = graph.positions[graph.neighbors] + graph.shifts @ graph.cell[0]
     vectors = ends - graph.positions[graph.centers]
@@ -73,6 +59,27 @@ def test_vectors_follow_the_convention_and_the_cutoff() -> None:
     torch.testing.assert_close(vectors.norm(dim=1).sort()[0], torch.tensor(np.sort(lengths)))
     assert len(i) > 50
     assert vectors.norm(dim=1).max() < CUTOFF
+
+
+@pytest.mark.parametrize("pbc", [False, (True, False, False), (True, False, True)])
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e7, 1e9])
+def test_an_atom_that_is_lost_far_away(far: float, pbc: object) -> None:
+    atoms = Atoms("H4", [[0, 0, 0], [1, 0, 0], [1, 1, 1], [1, far, 1]], cell=[9, 9, 9], pbc=pbc)
+    near = atoms[:3]
+    assert edges(graph_from_atoms(atoms, CUTOFF)) == edges(graph_from_atoms(near, CUTOFF))
+
+
+def test_a_thin_slab_in_a_skewed_cell() -> None:
+    cell = [[36.0, 3.0, -40.0], [-1200.0, 3800.0, 1400.0], [3400.0, 8900.0, -430.0]]
+    positions = [[-4.0, 2924.1, -15.3], [-4.4, 2925.7, -14.7], [2.8, -1731.7, -2.4]]
+    atoms = Atoms("H3", positions, cell=cell, pbc=[False, True, True])
+    assert edges(graph_from_atoms(atoms, CUTOFF)) == [(0, 1, 0, 0, 0), (1, 0, 0, 0, 0)]
+
+
+def test_a_thin_sheet_with_very_many_cells() -> None:
+    side = 2500.0
+    atoms = Atoms("H2", [[0, 0, 0], [side - 1, side - 1, 0]], cell=[side, side, 2.0], pbc=True)
+    assert edges(graph_from_atoms(atoms, CUTOFF)) == sorted(ase_edges(atoms[[0]] + atoms[[1]], 3.1))
 
 
 def test_self_images_of_one_copper_atom() -> None:
@@ -94,7 +101,7 @@ def test_moving_an_atom_by_lattice_vectors_changes_only_its_shifts() -> None:
 
 
 def test_without_cutoff_there_are_no_edges_and_all_else_is_kept() -> None:
-    atoms = random_structure(7)
+    atoms = structures.anything(7)
     graph = graph_from_atoms(atoms)
     assert (graph.n_edges, graph.n_systems, graph.n_atoms) == (0, 1, len(atoms))
     assert graph.positions.dtype == graph.cell.dtype == graph.shifts.dtype == torch.float64

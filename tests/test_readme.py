@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 import pytest
 from ase import units
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from test_layering import ROWS
@@ -136,6 +138,27 @@ def test_the_commands_on_own_data_run(folder: Path):
     left = TEXT[TEXT.index("## What a run leaves behind") :].split("##")[1]
     for name in re.findall(r"`([\w/]+\.(?:yaml|ckpt|json|png|csv))`", left):
         assert list(run.rglob(name)), f"{name} is not in the run folder"
+
+
+@pytest.mark.filterwarnings("ignore:relations with few training edges")
+def test_the_recipe_of_properties_runs(folder: Path):
+    molecules = [molecule(name) for name in ("CH4", "H2O", "NH3", "CH3OH")] * 5
+    for seed, atoms in enumerate(molecules):
+        atoms.rattle(stdev=0.05, seed=seed)
+    arrays = {
+        "n_atoms": [len(atoms) for atoms in molecules],
+        "numbers": np.concatenate([atoms.numbers for atoms in molecules]),
+        "positions": np.concatenate([atoms.positions for atoms in molecules]),
+        "homo_lumo_gap": [0.5 - 0.01 * atoms.positions.std() for atoms in molecules],
+        "alpha": [8.0 * len(atoms) for atoms in molecules],
+    }
+    np.savez("molecules.npz", **arrays)
+    few = ["model.n_channels=8", "model.n_layers=1", "trainer.max_epochs=1"]
+    assert cli.main(["fit", "--config", "gap.yaml", *few]) == 0
+    assert set(json.loads(Path("runs/gap/results.json").read_text())["test"]) == {
+        "gap_mae",
+        "gap_rmse",
+    }
 
 
 def test_the_data_of_quickstart_are_sound(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -100,6 +100,24 @@ def test_edges_in_the_skin_change_nothing():
     torch.testing.assert_close(one.forces, other.forces, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+        ),
+    ],
+)
+def test_the_device_of_the_search(device: str):
+    neighbors = SkinNeighbors(CUTOFF, skin=0.8, device=device)
+    for moved in walk(structures.crystal(), 10, 0.003):
+        found = neighbors(graph_from_atoms(moved))
+        assert found.positions.device.type == found.centers.device.type == device
+        assert edges(found) == edges(graph_from_atoms(moved, CUTOFF))
+    assert 1 < neighbors.n_searches < 10
+
+
 def test_a_skin_is_a_length():
     with pytest.raises(InputError, match="the skin must be a length in A, not -1"):
         SkinNeighbors(CUTOFF, skin=-1)

@@ -15,7 +15,6 @@ import structures
 from hermnet.checks import random_potential
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
-from hermnet.losses import LossTerm
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import ModelOptions, Potential
 from hermnet.task import PotentialTask, TrainingOptions
@@ -109,16 +108,6 @@ def test_the_loss_is_the_weighted_sum_of_means():
     assert logged["train_forces_loss"].item() == pytest.approx(forces.item(), rel=1e-6)
     expected = (2 * energy + 3 * forces).item()
     assert logged["train_loss"].item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_loss_over_two_processes_has_the_gradient_of_one():
-    task = make_task()
-    terms = [LossTerm(torch.tensor(6.0), 3), LossTerm(torch.tensor(1.0), 1)]
-    total = torch.tensor(float(sum(term.count for term in terms)))
-    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: total)
-    task.trainer = SimpleNamespace(world_size=2, strategy=strategy)  # type: ignore[assignment]
-    means = [task._mean(term) for term in terms]
-    assert sum(means).item() / 2 == pytest.approx(7.0 / 4)  # DDP averages over processes
 
 
 def test_validation_leaves_out_what_has_no_label():

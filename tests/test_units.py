@@ -4,7 +4,7 @@ import pytest
 from ase import units
 
 from hermnet.errors import InputError
-from hermnet.units import to_internal
+from hermnet.units import scalar_unit, to_internal
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,25 @@ def test_a_unit_of_another_quantity_is_unknown() -> None:
 def test_unknown_quantity_names_the_nearest() -> None:
     with pytest.raises(InputError, match="unknown quantity 'force'; did you mean 'forces'"):
         to_internal("force", "eV/A")
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "kept"),
+    [
+        ("Hartree", 27.211386246, "eV"),
+        ("meV", 1e-3, "eV"),
+        ("D", 1.0, "D"),
+        ("a0^3", 1.0, "a0^3"),
+        ("cal/(mol K)", 1.0, "cal/(mol K)"),
+        ("1", 1.0, ""),
+        ("", 1.0, ""),
+    ],
+)
+def test_energies_among_scalars_become_ev(unit: str, factor: float, kept: str) -> None:
+    found, name = scalar_unit(unit)
+    assert (found, name) == (pytest.approx(factor, rel=1e-8), kept)
+
+
+def test_an_unknown_unit_of_a_scalar_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="unknown unit 'debye' of a scalar; did you mean 'Debye'"):
+        scalar_unit("debye")

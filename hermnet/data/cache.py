@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import zlib
 from contextlib import suppress
@@ -18,8 +17,9 @@ from hermnet.data.facts import Facts
 from hermnet.data.fingerprint import digest
 from hermnet.data.gathering import gather
 from hermnet.data.graphs import GraphSequence
+from hermnet.data.npz import write_npz
 
-_FORMAT = 1  # to be raised whenever the same frames give other facts, or are stored otherwise
+_FORMAT = 2  # to be raised whenever the same frames give other facts, or are stored otherwise
 _LONG = 1.0  # seconds that are worth a file even for frames in memory
 _KEPT = 100  # files; the ones not used for longest go
 
@@ -83,16 +83,7 @@ def _load(path: Path, n_frames: int) -> Facts | None:
 
 
 def _store(path: Path, facts: Facts) -> None:
-    """Write a file that is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **facts.arrays())  # type: ignore[arg-type]
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    write_npz(path, facts.arrays())
     by_use = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
     for file in by_use[:-_KEPT]:
         file.unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from hermnet.data.files import FileDataModule
 from hermnet.data.graphs import GraphSequence
 from hermnet.data.shards import FORMAT, Graphs, Shard, write_shard
 from hermnet.data.staging import staged
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 from hermnet.graph import LABELS
 
 SHARD_SIZE = 50_000
@@ -35,7 +35,7 @@ def convert(
     overwrite: bool = False,
     progress: bool = False,
 ) -> dict[str, int]:
-    """Write data as ``.aselmdb`` files in eV, A, eV/A and eV/A^3.
+    """Write data as ``.aselmdb`` files in eV, A, eV/A, eV/A^3 and e A; scalars as they are.
 
     Nothing is at `output` before everything is written.
 
@@ -100,10 +100,14 @@ def _shards(
             "folder"
         )
     shards = []
+    names = data.scalar_names
+    units = data.scalar_units or ("",) * len(names)
     for split, graphs in chosen.items():
+        labels = (*LABELS, "dipole")
         metadata = {
             **FORMAT,
-            "labels": [name for name in LABELS if getattr(graphs[0], name) is not None],
+            "labels": [name for name in labels if getattr(graphs[0], name) is not None],
+            "scalars": dict(zip(names, units, strict=True)),
             "split": split,
             "source": _source(data, split),
         }
@@ -113,9 +117,8 @@ def _shards(
         for number, start in enumerate(range(0, len(graphs), step)):
             frames = range(start, min(start + step, len(graphs)))
             path = target if single else folder / f"{number:05d}"
-            shards.append(
-                Shard(split, frames, path.with_suffix(".part"), metadata, data.masks_labels)
-            )
+            path = path.with_suffix(".part")
+            shards.append(Shard(split, frames, path, metadata, data.masks_labels, names))
     return shards
 
 

@@ -27,6 +27,7 @@ class Facts:
     Attributes:
         n_atoms: (n_frames,) int32, atoms of each frame.
         n_edges: (n_frames,) int32, edges of each frame.
+        n_alone: number of atoms without neighbors.
         atoms: (119,) int64, atoms of each element.
         labels: frames that have each of energy, forces and stress, or mask it.
         known: frames in which each of them is a number.
@@ -38,6 +39,7 @@ class Facts:
 
     n_atoms: Array
     n_edges: Array
+    n_alone: int
     atoms: Array
     labels: Mapping[str, int]
     known: Mapping[str, int]
@@ -64,6 +66,7 @@ class Facts:
         numbers = _end_to_end([graph.atomic_numbers for graph in graphs])
         frame = np.repeat(np.arange(len(graphs)), n_atoms)  # of each atom
         first = np.repeat(np.cumsum(n_atoms, dtype=np.int64) - n_atoms, n_edges)
+        centers = first + _end_to_end([graph.centers for graph in graphs])
         shape = (len(graphs), N_NUMBERS)
         counts = np.bincount(frame * N_NUMBERS + numbers, minlength=shape[0] * shape[1])
         energies = [np.nan if graph.energy is None else float(graph.energy) for graph in graphs]
@@ -71,6 +74,7 @@ class Facts:
         return cls(
             n_atoms=n_atoms,
             n_edges=n_edges,
+            n_alone=int((np.bincount(centers, minlength=len(numbers)) == 0).sum()),
             atoms=np.bincount(numbers, minlength=N_NUMBERS),
             labels=_count(graphs, lambda values: True),
             known=_count(graphs, lambda values: bool(torch.isfinite(values).any())),
@@ -78,9 +82,7 @@ class Facts:
             force_squares=squares,
             force_components=components,
             environments=Environments.of(
-                numbers,
-                first + _end_to_end([graph.centers for graph in graphs]),
-                first + _end_to_end([graph.neighbors for graph in graphs]),
+                numbers, centers, first + _end_to_end([graph.neighbors for graph in graphs])
             ),
         )
 
@@ -93,6 +95,7 @@ class Facts:
         return cls(
             n_atoms=np.concatenate([part.n_atoms for part in parts]),
             n_edges=np.concatenate([part.n_edges for part in parts]),
+            n_alone=sum(part.n_alone for part in parts),
             atoms=np.sum([part.atoms for part in parts], axis=0),
             labels={name: sum(part.labels[name] for part in parts) for name in LABELS},
             known={name: sum(part.known[name] for part in parts) for name in LABELS},
@@ -105,7 +108,12 @@ class Facts:
     def arrays(self) -> dict[str, Array]:
         """Everything as arrays without objects, to be stored."""
         names = ("sizes", "numbers", "counts")
-        rest = {"labels": self.labels, "known": self.known, "n_energies": self.energies.n_frames}
+        rest = {
+            "labels": self.labels,
+            "known": self.known,
+            "n_energies": self.energies.n_frames,
+            "n_alone": self.n_alone,
+        }
         return {
             **{name: getattr(self, name) for name in _ARRAYS},
             **dict(zip(names, self.environments.arrays(), strict=True)),
@@ -125,6 +133,7 @@ class Facts:
         rest = json.loads(str(arrays["rest"]))
         facts = cls(
             **{name: arrays[name] for name in _ARRAYS},
+            n_alone=int(rest["n_alone"]),
             labels={name: int(rest["labels"][name]) for name in LABELS},
             known={name: int(rest["known"][name]) for name in LABELS},
             energies=EnergyEquations(arrays["totals"], arrays["per_atom"], rest["n_energies"]),

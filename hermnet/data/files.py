@@ -36,15 +36,19 @@ class FileDataModule(GraphDataModule):
         n_test: the same for test frames.
         group_key: the key of what a frame belongs to, such as its trajectory; `n_val` and `n_test`
             then never part a group.
-        labels: which labels to read, of energy, forces and stress.
-        keys: under which keys frames have them, such as ``{energy: E_dft}``.
-        units: of length, energy, forces and stress, such as ``{energy: kcal/mol}``, where they are
-            not A, eV, eV/A and eV/A^3.
+        labels: which labels to read, of energy, forces, stress and dipole; by default energy and
+            forces, and none where there are `scalars`.
+        scalars: other properties of a structure that a readout may learn, each with its unit in the
+            file, such as ``{gap: Hartree, mu: D, charge: "1"}``, ``"1"`` for a pure number.
+            Energies become eV, other units stay as they are.
+        keys: under which keys frames have labels and scalars, such as ``{energy: E_dft}``.
+        units: of length, energy, forces, stress and dipole, such as ``{energy: kcal/mol}``, where
+            they are not A, eV, eV/A, eV/A^3 and e A.
         stress: what a stress means, such as ``{kind: virial, positive: compression, order: xx yy
             zz xy yz xz}``; by default a stress, positive under tension, in the order xx yy zz yz
             xz xy.
-        missing: what to do with a frame that lacks a label: error, skip the frame, or mask the
-            label.
+        missing: what to do with a frame that lacks a label or scalar: error, skip the frame, or
+            mask what it lacks.
 
     Raises:
         InputError: for a number out of range, an unknown word, or both `val` and `n_val`.
@@ -66,6 +70,7 @@ class FileDataModule(GraphDataModule):
         n_test: float = 0,
         group_key: str | None = None,
         labels: list[str] | None = None,
+        scalars: dict[str, str] | None = None,
         keys: dict[str, str] | None = None,
         units: dict[str, str] | None = None,
         stress: dict[str, str] | None = None,
@@ -84,12 +89,15 @@ class FileDataModule(GraphDataModule):
         self.group_key = group_key
         self.units = {**self.default_units, **(units or {})}
         self.labelling = Labelling.parse(
-            self.default_labels if labels is None else labels,
+            (() if scalars else self.default_labels) if labels is None else labels,
             {**self.default_keys, **(keys or {})},
             self.units,
             {**self.default_stress, **(stress or {})},
             missing,
+            scalars,
         )
+        self.scalar_names = self.labelling.scalars.names
+        self.scalar_units = self.labelling.scalars.units
         self._indices: Indices | None = None
 
     @abstractmethod

@@ -13,7 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from hermnet.data.fingerprint import digest
+from hermnet.data.fingerprint import FileStamp, digest
+from hermnet.errors import InputError, nearest
 
 Array = NDArray[Any]
 _STRUCTURE = ("numbers", "positions")  # arrays of every ASE structure, no values
@@ -45,6 +46,31 @@ class Frame:
             atoms.numbers, atoms.positions, atoms.cell.array, np.asarray(atoms.pbc), values, name
         )
 
+    def label(self, label: str, key: str, required: bool) -> Array | None:
+        """The numbers of a label as the file has them, float64; None where they are missing.
+
+        Args:
+            label: what they are, for messages.
+            key: where they stand.
+            required: whether a frame without them is an error; NaN throughout is missing too.
+
+        Raises:
+            InputError: if they are missing and required, or are no finite numbers.
+        """
+        if key not in self.values:
+            if required:
+                raise InputError(f"no {label} '{key}'; {nearest(key, self.values)}")
+            return None
+        try:
+            values = np.asarray(self.values[key], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{label} '{key}' is not numbers") from error
+        if not required and np.isnan(values).all():
+            return None
+        if not np.isfinite(values).all():
+            raise InputError(f"{label} '{key}' has NaN or infinity")
+        return values
+
 
 class Frames(ABC):
     """Frames by index. Nothing needs to be in memory before it is asked for."""
@@ -62,10 +88,6 @@ class Frames(ABC):
     def in_memory(self) -> bool:
         """Whether frames are held in memory anyway, so that graphs may be made of all at once."""
 
-    def sizes(self) -> list[int]:
-        """Number of atoms of each frame; a subclass that knows them without reading says so."""
-        return [len(self[index].numbers) for index in range(len(self))]
-
     def fingerprint(self) -> str | None:
         """A word that is another one whenever a frame is; None where nobody can say.
 
@@ -81,10 +103,16 @@ class FrameList(Frames):
 
     Args:
         frames: the frames.
+        stamp: the file that all of them come from, if it is one.
+        how: how it has been read, see `FileStamp.fingerprint`.
     """
 
-    def __init__(self, frames: Iterable[Frame]) -> None:
+    def __init__(
+        self, frames: Iterable[Frame], stamp: FileStamp | None = None, how: Sequence[str] = ()
+    ) -> None:
         self._frames = list(frames)
+        self._stamp = stamp
+        self._how = tuple(how)
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -96,6 +124,10 @@ class FrameList(Frames):
     def in_memory(self) -> bool:
         """See `Frames.in_memory`."""
         return True
+
+    def fingerprint(self) -> str | None:
+        """See `Frames.fingerprint`."""
+        return None if self._stamp is None else self._stamp.fingerprint(*self._how)
 
 
 @final
@@ -121,10 +153,6 @@ class JoinedFrames(Frames):
     def in_memory(self) -> bool:
         """See `Frames.in_memory`."""
         return all(part.in_memory for part in self._parts)
-
-    def sizes(self) -> list[int]:
-        """See `Frames.sizes`."""
-        return [size for part in self._parts for size in part.sizes()]
 
     def fingerprint(self) -> str | None:
         """See `Frames.fingerprint`."""

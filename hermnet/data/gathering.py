@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, final
-
-import torch
-from torch.utils.data import DataLoader, Dataset
+from typing import Any, final
 
 from hermnet.data.facts import Facts
+from hermnet.data.loading import Loader
 from hermnet.data.progress import tracked
-from hermnet.errors import InputError, InputErrors
 from hermnet.graph import AtomicGraph
 
 _CHUNK = 128  # frames that one process looks at in one go
@@ -34,24 +31,15 @@ def gather(graphs: Sequence[AtomicGraph], num_workers: int = 0, what: str = "fra
     """
     chunks = _Chunks(graphs)
     waiting: list[Facts] = []
-    for chunk in tracked(_results(chunks, num_workers), len(chunks), f"gathering facts of {what}"):
-        if chunk.problems:
-            raise InputErrors(chunk.problems)
-        waiting += chunk.facts
+    for found in tracked(_results(chunks, num_workers), len(chunks), f"gathering facts of {what}"):
+        waiting += found
         if len(waiting) >= _WAITING:
             waiting = [Facts.joined(waiting)]
     return Facts.joined(waiting)
 
 
-class _Chunk(NamedTuple):
-    """What a process found; problems are lines, since exceptions lose their form on the way."""
-
-    facts: list[Facts]
-    problems: list[str]
-
-
 @final
-class _Chunks(Dataset[_Chunk]):
+class _Chunks:
     """The facts of chunk after chunk."""
 
     def __init__(self, graphs: Sequence[AtomicGraph]) -> None:
@@ -60,15 +48,10 @@ class _Chunks(Dataset[_Chunk]):
     def __len__(self) -> int:
         return -(-len(self._graphs) // _CHUNK)
 
-    def __getitem__(self, index: int) -> _Chunk:
+    def __getitem__(self, index: int) -> list[Facts]:
         last = min((index + 1) * _CHUNK, len(self._graphs))
         frames = (self._graphs[k] for k in range(index * _CHUNK, last))
-        try:
-            return _Chunk([Facts.of(part) for part in _parts(frames)], [])
-        except InputErrors as error:
-            return _Chunk([], error.messages)
-        except InputError as error:
-            return _Chunk([], [str(error)])
+        return [Facts.of(part) for part in _parts(frames)]
 
 
 def _parts(graphs: Iterable[AtomicGraph]) -> Iterator[list[AtomicGraph]]:
@@ -85,18 +68,11 @@ def _parts(graphs: Iterable[AtomicGraph]) -> Iterator[list[AtomicGraph]]:
         yield held
 
 
-def _results(chunks: _Chunks, num_workers: int) -> Iterable[_Chunk]:
+def _results(chunks: _Chunks, num_workers: int) -> Iterable[list[Facts]]:
     if num_workers == 0:
         return (chunks[index] for index in range(len(chunks)))
-    return DataLoader(
-        chunks,
-        batch_size=None,
-        num_workers=min(num_workers, len(chunks)),
-        collate_fn=_as_it_is,
-        # A generator of its own: otherwise the loop draws from the global one.
-        generator=torch.Generator().manual_seed(0),
-    )
+    return Loader.of(chunks, _as_it_is, batch_size=None, num_workers=min(num_workers, len(chunks)))
 
 
-def _as_it_is(chunk: Any) -> Any:
-    return chunk
+def _as_it_is(found: Any) -> Any:
+    return found

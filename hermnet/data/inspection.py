@@ -82,12 +82,13 @@ class Inspection:
         return lines
 
 
-def inspect_splits(splits: Mapping[str, Sequence[AtomicGraph]]) -> Inspection:
+def inspect_splits(splits: Mapping[str, Sequence[AtomicGraph]], masked: bool = True) -> Inspection:
     """Look at the frames of every split and compare their labels with each other.
 
     Args:
         splits: graphs of one structure each by name of the split, with or without edges. A label
             that is None or NaN throughout counts as missing.
+        masked: whether a label may be NaN throughout.
 
     Raises:
         InputError: if there are no frames at all.
@@ -107,7 +108,7 @@ def inspect_splits(splits: Mapping[str, Sequence[AtomicGraph]]) -> Inspection:
         facts.append(gather_facts(name, part, [near[id(frame)] for frame in part]))
         sound = [f for f in part if (d := near[id(f)]) is not None and d.shortest > ONE_PLACE]
         checks += _check(name, sound)
-    problems = [*_bad_labels(frames), *broken, *_one_place(frames, distances)]
+    problems = [*_bad_labels(frames, masked), *broken, *_one_place(frames, distances)]
     problems += [
         f"{c.split}, {c.name}: {c.text}" for c in checks if c.verdict is Verdict.SUSPICIOUS
     ]
@@ -136,12 +137,12 @@ def _check(split: str, frames: Sequence[Frame]) -> list[Check]:
     return checks
 
 
-def _bad_labels(frames: Sequence[Frame]) -> list[str]:
+def _bad_labels(frames: Sequence[Frame], masked: bool) -> list[str]:
     lines = []
     for frame in frames:
         for name in ("energy", "forces", "stress"):
             values = getattr(frame.graph, name)
-            if values is None or bool(torch.isnan(values).all()):
+            if values is None or (masked and bool(torch.isnan(values).all())):
                 continue
             if not bool(torch.isfinite(values).all()):
                 lines.append(f"{frame.name}: {name} with NaN or infinity among its values")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hermnet.data.frames import Frame
+from hermnet.data.scalars import Scalars
 from hermnet.data.stress import StressConvention
 from hermnet.errors import InputError, nearest
 from hermnet.graph import LABELS, AtomicGraph
@@ -21,12 +22,20 @@ from hermnet.units import to_internal
 Array = NDArray[Any]
 Missing = Literal["error", "skip", "mask"]
 
-_UNITS = {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3", "virial": "eV"}
+_READABLE = (*LABELS, "dipole")
+_UNITS = {
+    "length": "A",
+    "energy": "eV",
+    "forces": "eV/A",
+    "stress": "eV/A^3",
+    "dipole": "e A",
+    "virial": "eV",
+}
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How frames become graphs in eV, A, eV/A and eV/A^3.
+    """How frames become graphs in eV, A, eV/A, eV/A^3 and e A.
 
     Attributes:
         keys: the wanted labels, and the key under which a frame has each.
@@ -34,12 +43,14 @@ class Labelling:
         stress: what the numbers of a stress mean.
         missing: what happens to a frame that lacks a label: ``error``; ``skip`` it; or ``mask``
             the label, which then is NaN and counts nowhere.
+        scalars: further properties of a structure.
     """
 
     keys: Mapping[str, str]
     factors: Mapping[str, float]
     stress: StressConvention
     missing: Missing
+    scalars: Scalars = field(default_factory=Scalars)
 
     @classmethod
     def parse(
@@ -49,24 +60,27 @@ class Labelling:
         units: Mapping[str, str] | None = None,
         stress: Mapping[str, str] | None = None,
         missing: str = "error",
+        scalars: Mapping[str, str] | None = None,
     ) -> Labelling:
         """Read the options of a recipe.
 
         Args:
-            labels: some of energy, forces, stress.
-            keys: where a frame has them, where that is not their own name.
-            units: of length, energy, forces and stress, where they are not A, eV, eV/A, eV/A^3. The
-                units of forces follow from those of energy and length if only these are given.
+            labels: some of energy, forces, stress, dipole.
+            keys: where a frame has them and the scalars, where that is not their own name.
+            units: of length, energy, forces, stress and dipole, where they are not A, eV, eV/A,
+                eV/A^3 and e A. The units of forces follow from those of energy and length if only
+                these are given.
             stress: see `StressConvention`.
             missing: error, skip or mask.
+            scalars: name and unit of each scalar.
 
         Raises:
             InputError: for an unknown label, unit or word.
         """
         for name in labels:
-            _check("labels", name, LABELS)
+            _check("labels", name, _READABLE)
         for name in keys or {}:
-            _check("keys", name, LABELS)
+            _check("keys", name, (*_READABLE, *(scalars or {})))
         convention = StressConvention.parse(stress)
         _check("missing", missing, get_args(Missing))
         return cls(
@@ -74,6 +88,7 @@ class Labelling:
             factors=unit_factors(units or {}, convention.kind),
             stress=convention,
             missing=missing,  # type: ignore[arg-type]
+            scalars=Scalars.parse(scalars or {}, keys or {}),
         )
 
     def graph(self, frame: Frame) -> AtomicGraph | None:
@@ -89,6 +104,8 @@ class Labelling:
                 frame.numbers, frame.positions * length, frame.cell * length, frame.pbc
             )
             labels = {label: self._label(frame, label, graph) for label in self.keys}
+            if self.scalars.names:
+                labels["scalars"] = self.scalars.of(frame, self.missing)
         except InputError as error:
             raise InputError(f"{frame.name}: {error}") from error
         if any(value is None for value in labels.values()):
@@ -96,8 +113,10 @@ class Labelling:
         return AtomicGraph(**{**vars(graph), **labels})
 
     def _label(self, frame: Frame, label: str, graph: AtomicGraph) -> torch.Tensor | None:
-        shape = {"energy": (1,), "forces": (graph.n_atoms, 3), "stress": (1, 3, 3)}[label]
-        values = self._values(frame, label)
+        n_atoms = graph.n_atoms
+        shapes = {"energy": (1,), "forces": (n_atoms, 3), "stress": (1, 3, 3), "dipole": (1, 3)}
+        shape = shapes[label]
+        values = frame.label(label, self.keys[label], self.missing == "error")
         if values is None:
             return None if self.missing == "skip" else torch.full(shape, torch.nan).double()
         values = values * self.factors[label]
@@ -109,23 +128,6 @@ class Labelling:
             raise InputError(f"{label} '{key}' has shape {values.shape}, not {shape}")
         return torch.from_numpy(np.array(values.reshape(shape)))
 
-    def _values(self, frame: Frame, label: str) -> Array | None:
-        """The numbers of a label as the file has them; None where they are missing."""
-        key = self.keys[label]
-        if key not in frame.values:
-            if self.missing == "error":
-                raise InputError(f"no {label} '{key}'; {nearest(key, frame.values)}")
-            return None
-        try:
-            values = np.asarray(frame.values[key], dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{label} '{key}' is not numbers") from error
-        if self.missing != "error" and np.isnan(values).all():
-            return None
-        if not np.isfinite(values).all():
-            raise InputError(f"{label} '{key}' has NaN or infinity")
-        return values
-
 
 def _check(option: str, name: str, allowed: Sequence[str]) -> None:
     if name not in allowed:
@@ -133,18 +135,18 @@ def _check(option: str, name: str, allowed: Sequence[str]) -> None:
 
 
 def unit_factors(given: Mapping[str, str], kind: str = "stress") -> dict[str, float]:
-    """What turns lengths, energies, forces and stresses into the model's units.
+    """What turns lengths, energies, forces, stresses and dipoles into the model's units.
 
     Args:
-        given: units of some of ``length``, ``energy``, ``forces`` and ``stress``; the units of
-            forces follow from those of energy and length if only these are given.
+        given: units of some of ``length``, ``energy``, ``forces``, ``stress`` and ``dipole``; the
+            units of forces follow from those of energy and length if only these are given.
         kind: ``virial`` if what is called stress is one.
 
     Raises:
         InputError: for an unknown quantity or unit.
     """
     units = dict(given)
-    allowed = ("length", "energy", "forces", "stress")
+    allowed = ("length", "energy", "forces", "stress", "dipole")
     for name in units:
         _check("units", name, allowed)
     if "forces" not in units and units.keys() & {"length", "energy"}:

@@ -1,9 +1,11 @@
-"""Arrays of npz files; nothing that is pickled is opened."""
+"""Arrays of npz files: nothing that is pickled is opened, nothing is half-written."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -38,3 +40,20 @@ def read_npz(path: Path, wanted: Container[str] | None = None) -> tuple[dict[str
     except (BadZipFile, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     return arrays, ", ".join(names)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write a compressed file that is there as a whole or not at all; its folder is made.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

@@ -8,8 +8,9 @@ Rows are read without building `ase.Atoms`, which takes several times as long.
 from __future__ import annotations
 
 import json
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,13 +86,16 @@ def frame_of(row: Mapping[str, Any], name: str) -> Frame:
     return Frame(numbers, positions, cell, pbc, values, name)
 
 
-def row_of(graph: AtomicGraph, name: str, time: float) -> dict[str, Any]:
+def row_of(
+    graph: AtomicGraph, name: str, time: float, scalars: Sequence[str] = ()
+) -> dict[str, Any]:
     """One structure as a row that ASE reads; a label that is NaN throughout is left out.
 
     Args:
         graph: one structure.
         name: the row's unique id.
         time: of writing, in ASE's years.
+        scalars: names of the graph's scalars; they become the row's data.
     """
     row = {
         "numbers": packed(graph.atomic_numbers.numpy()),
@@ -104,7 +108,7 @@ def row_of(graph: AtomicGraph, name: str, time: float) -> dict[str, Any]:
         "user": "",
         "calculator": "unknown",
         "key_value_pairs": {},
-        "data": {},
+        "data": _named(scalars, graph),
     }
     if _given(graph.energy):
         row["energy"] = float(graph.energy)  # type: ignore[arg-type]
@@ -113,7 +117,15 @@ def row_of(graph: AtomicGraph, name: str, time: float) -> dict[str, Any]:
     if _given(graph.stress):
         stress = graph.stress[0].numpy()  # type: ignore[index]
         row["stress"] = packed(full_3x3_to_voigt_6_stress(stress))
+    if _given(graph.dipole):
+        row["dipole"] = packed(graph.dipole[0].numpy())  # type: ignore[index]
     return row
+
+
+def _named(names: Sequence[str], graph: AtomicGraph) -> dict[str, float]:
+    """The scalars that are known."""
+    values = [] if graph.scalars is None else graph.scalars[0].tolist()
+    return {k: v for k, v in zip(names, values, strict=bool(values)) if not math.isnan(v)}
 
 
 def _given(label: Any) -> bool:

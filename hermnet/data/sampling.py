@@ -1,4 +1,7 @@
-"""The order of frames and how they form batches: a function of seed and epoch only."""
+"""The order of frames, and how they form batches and are shared between processes.
+
+Everything is a function of seed and epoch only, so that processes agree without a word.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from hermnet.errors import InputError
+from hermnet.graph import AtomicGraph, collate
 
 Array = NDArray[Any]
+Share = tuple[int, int]  # which of how many processes
 _WINDOW = 20  # batches within which frames are put in order of their size
 
 
@@ -58,6 +63,36 @@ class EpochSampler(Sampler[int]):
 
 
 @final
+class EvenBatches(Sampler[list[int]]):
+    """Batches of equal numbers of frames, shared between processes.
+
+    With N processes a step has the very frames that it has in one process with a batch N times as
+    large: each process gets every N-th of them. Where the last ones are fewer than N, some
+    processes get an empty batch, so that all make the same number of steps.
+
+    Args:
+        sampler: gives the order of the frames.
+        batch_size: frames in a batch of one process.
+        share: which of how many processes this is.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, share: Share = (0, 1)) -> None:
+        self.sampler = sampler  # Lightning sets its epoch
+        self._size = batch_size
+        self._rank, self._world = share
+
+    def __len__(self) -> int:
+        """Number of steps in an epoch."""
+        return -(-len(self.sampler) // (self._size * self._world))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """This epoch's batches of this process."""
+        own = self.sampler.order()[self._rank :: self._world]
+        for step in range(len(self)):
+            yield own[step * self._size : (step + 1) * self._size].tolist()
+
+
+@final
 class BoundedBatches(Sampler[list[int]]):
     """Batches bounded by size, such as edges or atoms, instead of by the number of frames.
 
@@ -71,7 +106,8 @@ class BoundedBatches(Sampler[list[int]]):
         sizes: (n_frames,) size of each frame.
         limit: largest sum of sizes in a batch.
         what: what is counted, for messages.
-        share: which of how many processes this is; each gets as many batches, of its own.
+        share: which of how many processes this is; each gets as many batches, of its own, and the
+            limit holds for each. Where there is little to share, some are empty.
 
     Raises:
         InputError: if the limit is less than three times the largest frame.
@@ -83,7 +119,7 @@ class BoundedBatches(Sampler[list[int]]):
         sizes: Sequence[int],
         limit: int,
         what: str,
-        share: tuple[int, int] = (0, 1),
+        share: Share = (0, 1),
     ) -> None:
         self.sampler = sampler  # Lightning sets its epoch
         self._sizes = np.maximum(np.asarray(sizes, dtype=np.int64), 1)
@@ -136,3 +172,27 @@ def filled(sizes: Sequence[int], limit: int, n_most: int) -> list[list[int]]:
         batches[-1].append(index)
         room -= size
     return batches
+
+
+def shared(batches: Sequence[list[int]], share: Share) -> list[list[int]]:
+    """Every N-th batch, for one of N processes; at the end an empty one where others have more."""
+    rank, world = share
+    n_each = -(-len(batches) // world)
+    own = [list(batch) for batch in batches[rank::world]]
+    return own + [[]] * (n_each - len(own))
+
+
+@final
+class Collation:
+    """Joins the graphs of a batch; those of an empty one are a graph without structures.
+
+    Args:
+        graphs: where the batches come from; the first says which labels there are.
+    """
+
+    def __init__(self, graphs: Sequence[AtomicGraph]) -> None:
+        self._graphs = graphs
+
+    def __call__(self, graphs: Sequence[AtomicGraph]) -> AtomicGraph:
+        """One graph."""
+        return collate(graphs) if graphs else self._graphs[0].nothing()

@@ -18,7 +18,7 @@ from hermnet.graph import AtomicGraph
 FORMAT = {
     "format": "hermnet",
     "format_version": 1,
-    "units": {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"},
+    "units": {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3", "dipole": "e A"},
 }
 _LARGEST = 1 << 40  # bytes of a shard; no more than what is written is taken up
 _AT_ONCE = 1000  # rows of a transaction, so that few wait in memory
@@ -35,6 +35,7 @@ class Shard:
     path: Path
     metadata: Mapping[str, Any]
     masked: bool  # whether a label may be NaN throughout a frame, for missing
+    scalars: tuple[str, ...] = ()  # names of the graphs' scalars
 
 
 def write_shard(shard: Shard, graphs: Graphs) -> Iterator[int]:
@@ -70,4 +71,4 @@ def _row(shard: Shard, graphs: Graphs, place: int, time: float) -> dict[str, Any
     index = shard.frames[place - 1]
     graph = graphs[index]
     refuse(check_values(graph, f"{shard.split} frame {index}", shard.masked))
-    return row_of(graph, f"{shard.split}-{index}", time)
+    return row_of(graph, f"{shard.split}-{index}", time, shard.scalars)

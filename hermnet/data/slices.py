@@ -6,8 +6,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermnet.data.frames import Frame, FrameList
+from hermnet.data.frames import ChosenFrames, Frame, FrameList, Frames
 from hermnet.errors import InputError
+
+_SLICE = re.compile(r"(-?\d*:){1,2}-?\d*")
+
+
+def is_slice(part: str) -> bool:
+    """Whether a part is a slice, or empty, and not something else that a format knows."""
+    return not part or _SLICE.fullmatch(part) is not None
 
 
 def frame_slice(path: Path, part: str) -> slice:
@@ -16,7 +23,7 @@ def frame_slice(path: Path, part: str) -> slice:
     Raises:
         InputError: if it is no slice.
     """
-    if not re.fullmatch(r"(-?\d*:){1,2}-?\d*", part or ":"):
+    if not is_slice(part):
         raise InputError(f"{path}::{part}: '{part}' is no slice of frames, such as 0:1000")
     limits = [int(number) if number else None for number in (part or ":").split(":")]
     if limits[2:] == [0]:
@@ -30,7 +37,20 @@ def sliced(frames: Sequence[Frame], path: Path, part: str) -> FrameList:
     Raises:
         InputError: if it is no slice, or none of the frames is in it.
     """
-    chosen = frames[frame_slice(path, part)]
+    return FrameList([frames[index] for index in _chosen(len(frames), path, part)])
+
+
+def sliced_lazily(frames: Frames, path: Path, part: str) -> Frames:
+    """The same of frames that are read when they are asked for.
+
+    Raises:
+        InputError: see `sliced`.
+    """
+    return ChosenFrames(frames, _chosen(len(frames), path, part)) if part else frames
+
+
+def _chosen(n_frames: int, path: Path, part: str) -> range:
+    chosen = range(n_frames)[frame_slice(path, part)]
     if not chosen:
-        raise InputError(f"{path} holds no frames in {part}: it has {len(frames)}")
-    return FrameList(chosen)
+        raise InputError(f"{path} holds no frames in {part}: it has {n_frames}")
+    return chosen

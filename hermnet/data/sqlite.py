@@ -16,11 +16,14 @@ import numpy as np
 from ase.db.core import bytes_to_object
 from ase.db.core import connect as ase_connect
 from ase.io.jsonio import decode as ase_decode
+from numpy.typing import NDArray
 
 from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, Frames
 from hermnet.data.rows import frame_of
 from hermnet.errors import InputError
+
+Array = NDArray[Any]
 
 SUFFIX = ".db"
 _PATIENCE = 20.0  # seconds to wait for a lock, as in ASE
@@ -92,6 +95,22 @@ class SqliteFrames(Frames):
         except (ValueError, TypeError, KeyError, AssertionError) as error:
             raise InputError(f"{name} is damaged: {error}") from error
         return frame_of(row, name)
+
+    def places(self, ids: Array) -> list[int]:
+        """Where rows are among the frames.
+
+        Args:
+            ids: (n,) of the rows, as the database counts them.
+
+        Raises:
+            InputError: for a row that is not there.
+        """
+        found = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
+        strangers = ids[self._ids[found] != ids]
+        if len(strangers):
+            raise InputError(f"{self.path}, row {strangers[0]} is missing")
+        places: list[int] = found.tolist()
+        return places
 
     def fingerprint(self) -> str | None:
         """See `Frames.fingerprint`."""

@@ -59,7 +59,7 @@ def check_free(output: Path, replaceable: Callable[[Path], bool], overwrite: boo
     if not output.exists():
         return
     if not overwrite:
-        raise InputError(f"{output} is there already; it is replaced only with overwrite=true")
+        raise InputError(f"{output} is there already; --overwrite replaces it")
     if not replaceable(output):
         raise InputError(f"{output} holds other files too and is not replaced")
 

@@ -55,7 +55,3 @@ class Trajectory(Frames):
     def in_memory(self) -> bool:
         """See `Frames.in_memory`."""
         return True
-
-    def sizes(self) -> list[int]:
-        """See `Frames.sizes`."""
-        return [len(self._numbers)] * len(self)

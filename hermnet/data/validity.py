@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -78,15 +78,11 @@ def check_linked(graph: AtomicGraph, name: str) -> list[str]:
     return [f"{name}: atoms {names} are {distance:.1g} A apart"]
 
 
-def warn_of_loners(graphs: Iterable[AtomicGraph], cutoff: float) -> None:
-    """One warning if atoms have no neighbor, which is allowed but seldom meant."""
-    total = alone = 0
-    for graph in graphs:
-        total += graph.n_atoms
-        alone += graph.n_atoms - int(graph.centers.unique().numel())
-    if alone:
+def warn_of_loners(n_alone: int, n_atoms: int, cutoff: float) -> None:
+    """A warning if atoms have no neighbor, which is allowed but seldom meant."""
+    if n_alone:
         warnings.warn(
-            f"{alone} of {total} atoms have no neighbor within the cutoff of {cutoff:g} A",
+            f"{n_alone} of {n_atoms} atoms have no neighbor within the cutoff of {cutoff:g} A",
             stacklevel=3,
         )
 

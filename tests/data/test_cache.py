@@ -16,6 +16,7 @@ from hermnet.data import cache
 from hermnet.data.cache import cache_folder
 from hermnet.data.facts import Facts
 from hermnet.data.graphs import GraphList
+from hermnet.datamodules.extxyz import ExtXYZ
 from hermnet.datamodules.packed import Packed
 from hermnet.statistics import Statistics
 
@@ -188,6 +189,23 @@ def test_small_sets_in_memory_are_not_kept_and_slow_ones_are(
 
     monkeypatch.setattr(cache, "gather", again)
     assert facts().n_frames == 1
+
+
+def test_text_files_are_known_by_their_content(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cache, "_LONG", 0.0)
+    path = tiny.write(tmp_path / "methanol.xyz", [tiny.methanol(seed) for seed in range(3)])
+
+    def n_stored(part: str = "") -> int:
+        data = ExtXYZ(train=f"{path}{part}")
+        data.set_cutoff(3.0)
+        data.facts("train")
+        return len(list(folder.iterdir()))
+
+    assert [n_stored(), n_stored(), n_stored("::1:"), n_stored("::1:")] == [1, 1, 2, 2]
+    tiny.write(path, [tiny.methanol(seed) for seed in range(3, 6)])
+    assert n_stored() == 3
 
 
 def test_frames_without_a_fingerprint_are_never_kept(

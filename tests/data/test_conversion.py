@@ -79,8 +79,15 @@ def test_ase_reads_the_shards(tmp_path: Path, data: ExtXYZ, n_workers: int):
     assert metadata(out / "val/00000.aselmdb") == {
         "format": "hermnet",
         "format_version": 1,
-        "units": {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"},
+        "units": {
+            "length": "A",
+            "energy": "eV",
+            "forces": "eV/A",
+            "stress": "eV/A^3",
+            "dipole": "e A",
+        },
         "labels": LABELS,
+        "scalars": {},
         "split": "val",
         "source": [str(tmp_path / "val.xyz")],
     }
@@ -93,6 +100,30 @@ def test_graphs_come_back_exactly(tmp_path: Path, data: ExtXYZ):
     for one, other in zip(found, data.read()["train"], strict=True):
         for key, value in vars(other).items():
             np.testing.assert_array_equal(vars(one)[key], value)
+
+
+def test_scalars_and_dipoles_come_back(tmp_path: Path):
+    frames = [tiny.methanol(seed) for seed in range(3)]
+    for index, atoms in enumerate(frames):
+        atoms.info |= {"gap": 0.1 * index, "moment": [1.0, 0.0, index]}
+        if index != 1:
+            atoms.info["mu"] = 1.5
+    path = str(tiny.write(tmp_path / "a.xyz", frames))
+    options = {"labels": ["dipole"], "missing": "mask", "keys": {"dipole": "moment"}}
+    scalars = {"gap": "Hartree", "mu": "D"}
+    data = ExtXYZ(train=path, scalars=scalars, units={"dipole": "D"}, **options)
+    convert(data, tmp_path / "out.aselmdb")
+    moment = rows(tmp_path / "out.aselmdb")[2].get_dipole_moment()
+    np.testing.assert_allclose(moment, [0.20819434, 0.0, 0.41638868], rtol=1e-7)
+    assert metadata(tmp_path / "out.aselmdb")["scalars"] == {"gap": "eV", "mu": "D"}
+    options = {"train": str(tmp_path / "out.aselmdb"), "labels": ["dipole"], "missing": "mask"}
+    again = AseDb(scalars={"gap": "eV", "mu": "D"}, **options)
+    for one, other in zip(again.read()["train"], data.read()["train"], strict=True):
+        np.testing.assert_array_equal(one.scalars, other.scalars)
+        np.testing.assert_array_equal(one.dipole, other.dipole)
+    message = "scalars.gap: .*out.aselmdb declares 'eV', the recipe another unit"
+    with pytest.raises(InputError, match=message):
+        AseDb(scalars=scalars, **options).read()
 
 
 def test_other_units_become_ours_and_masked_labels_are_left_out(tmp_path: Path):

@@ -96,6 +96,13 @@ def test_edges_of_each_relation_in_every_scheme(relations: str, classes: str):
     assert +alike == brute(relations, home)
 
 
+def test_atoms_without_neighbors():
+    expected = sum(g.n_atoms - len(set(g.centers.tolist())) for g in GRAPHS)
+    lonely = [*GRAPHS, graph_from_atoms(Atoms("He2", [[0, 0, 0], [9, 0, 0]]), CUTOFF)]
+    assert gather(GRAPHS).n_alone == expected
+    assert gather(lonely).n_alone == expected + 2
+
+
 def test_edges_of_each_pair_of_elements():
     expected: Counter[tuple[int, int]] = Counter()
     for graph in GRAPHS:

@@ -104,13 +104,15 @@ def test_a_frame_without_a_usable_structure_is_a_problem(alloys: list[AtomicGrap
 
 def test_missing_labels_are_no_problem_but_broken_ones_are(alloys: list[AtomicGraph]):
     missing = [consistent.scaled(alloys[:1], "forces", float("nan"))[0], *alloys[1:]]
+    broken = ["train frame 0: forces with NaN or infinity among its values"]
+    assert inspect_splits({"train": missing}, masked=False).problems == broken
     found = inspect_splits({"train": missing})
     assert found.problems == []
     assert "  labels        energy, forces (23 of 24), stress" in found.lines()
     forces = alloys[0].forces.clone()
     forces[2, 1] = float("nan")
     found = inspect_splits({"train": [replace(alloys[0], forces=forces), *alloys[1:]]})
-    assert found.problems == ["train frame 0: forces with NaN or infinity among its values"]
+    assert found.problems == broken
 
 
 def test_a_structure_in_two_splits_is_leakage(alloys: list[AtomicGraph]):

@@ -86,6 +86,20 @@ def test_the_folder_of_the_archive_and_workers(root: Path, tmp_path_factory: Any
     assert data.test_splits() == ("test_within", "test_other")
 
 
+def test_the_files_tell_whether_facts_are_still_true(root: Path):
+    def known(**options: int) -> dict[str, str | None]:
+        splits = ISO17(root=str(root), **options).read()
+        return {name: graphs.fingerprint() for name, graphs in splits.items()}
+
+    before = known()
+    assert None not in before.values()
+    assert known() == before
+    fewer = known(n_train=2)
+    assert [name for name in before if fewer[name] != before[name]] == ["train"]
+    write(root / "test_other.db", 1)
+    assert [name for name in before if known()[name] != before[name]] == ["test_other"]
+
+
 def test_nothing_is_written(root: Path):
     before = {path: path.stat().st_mtime_ns for path in root.iterdir()}
     energies(ISO17(root=str(root)).read()["train"])
@@ -96,15 +110,21 @@ def test_nothing_is_written(root: Path):
     ("spoil", "message"),
     [
         (lambda r: (r / "reference.db").unlink(), r"no reference.db in .*there: reference_eq.db"),
-        (lambda r: (r / "test_other.db").write_bytes(b""), r"test_other.db is no SQLite database"),
+        (
+            lambda r: (r / "test_other.db").write_bytes(b""),
+            r"cannot read .*test_other.db as an ASE database",
+        ),
         (
             lambda r: (r / "reference.db").write_bytes(pickle.dumps(FILES)),
-            r"reference.db is no SQLite database",
+            r"cannot read .*reference.db as an ASE database",
         ),
-        (lambda r: (r / "test_other.db").unlink(), r"cannot read .*test_other.db: .*No such file"),
+        (
+            lambda r: (r / "test_other.db").unlink(),
+            r"cannot read .*test_other.db as .*No such file",
+        ),
         (
             lambda r: (r / "test_other.db").write_bytes((r / "test_eq.db").read_bytes()[:100]),
-            r"cannot read .*test_other.db: ",
+            r"cannot read .*test_other.db as .*malformed",
         ),
         (lambda r: (r / "train_ids.txt").write_text("a\n"), "train_ids.txt as one row id per line"),
         (lambda r: (r / "train_ids.txt").unlink(), "cannot read .*train_ids.txt"),

@@ -135,6 +135,19 @@ def test_elements_of_the_dump(tmp_path: Path):
     assert frames(path)[0].values["c_pe"].tolist() == [0.0, 0.1, 0.2]
 
 
+def test_forces_in_columns_of_a_compute(path: Path):
+    path.write_text(path.read_text().replace("fx fy fz", "c_f[1] c_f[2] c_f[3]"))
+    columns = ["c_f[1]", "c_f[2]", "c_f[3]"]
+    options = {"labels": ["forces"], "type_map": ["Fe", "O"]}
+    data = Lammps(train=str(path), forces=columns, style="real", **options)
+    for k, graph in enumerate(data.read()["train"]):
+        np.testing.assert_allclose(graph.forces, FORCES[k] * KCAL, rtol=1e-9)
+    with pytest.raises(InputError, match=r"frame 0 has no column 'c_f\[4\]' for forces .*c_f\[3\]"):
+        frames(path, forces=["c_f[2]", "c_f[3]", "c_f[4]"])
+    with pytest.raises(InputError, match="forces are three columns, for x, y and z, not 1"):
+        frames(path, forces=["c_f[1]"])
+
+
 def test_without_energies(path: Path):
     options = {"train": str(path), "type_map": ["Fe", "O"]}
     with pytest.raises(InputError, match=r"md.dump: a dump has no energies: give `energies`"):

@@ -43,7 +43,7 @@ def test_frames_of_all_sets_with_the_labels_they_have(sets: list[dict[str, Any]]
 def test_a_weight_says_how_often_frames_are_drawn(sets: list[dict[str, Any]]):
     data = Mix(sets=sets)
     data.set_cutoff(3.0)
-    drawn = np.bincount(list(data.train_dataloader().sampler), minlength=8)
+    drawn = np.bincount(list(data.train_dataloader().batch_sampler.sampler), minlength=8)
     assert drawn.tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
 
 
@@ -71,3 +71,17 @@ def test_everything_wrong_with_the_sets_is_said_at_once():
         Mix(sets=[{"name": "rmd17", "weight": -1}])
     with pytest.raises(InputError, match="an empty list names no data"):
         Mix(sets=[])
+
+
+def test_scalars_of_sets_are_mixed_if_they_are_the_same(tmp_path: Path):
+    frames = [tiny.methanol(seed) for seed in range(3)]
+    for index, atoms in enumerate(frames):
+        atoms.info["gap"] = float(index)
+    path = str(tiny.write(tmp_path / "a.xyz", frames))
+    one = {"name": "extxyz", "train": path, "scalars": {"gap": "eV"}}
+    data = Mix(sets=[one, one])
+    assert (data.scalar_names, data.scalar_units) == (("gap",), ("eV",))
+    assert [float(graph.scalars) for graph in data.read()["train"]] == [0, 1, 2, 0, 1, 2]
+    for other, words in (({"gap": "D"}, r"gap \(eV\); gap \(D\)"), (None, r"gap \(eV\); none")):
+        with pytest.raises(InputError, match=f"must have the same scalars .*not {words}"):
+            Mix(sets=[one, {**one, "scalars": other}])
