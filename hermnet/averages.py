@@ -30,8 +30,12 @@ class EpochMeans:
         self._sums[name] = self._sums[name] + added if name in self._sums else added
 
     def means(self) -> dict[str, Tensor]:
-        """The means by name."""
-        return {name: sums[0] / sums[1].clamp(min=1) for name, sums in self._sums.items()}
+        """The means by name, over what all processes have counted."""
+        if not self._sums:
+            return {}
+        total = added_up(torch.stack(list(self._sums.values())))
+        means = total[:, 0] / total[:, 1].clamp(min=1)
+        return dict(zip(self._sums, means.unbind(), strict=True))
 
     def state(self) -> dict[str, Tensor]:
         """The sums, for a checkpoint."""

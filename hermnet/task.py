@@ -177,7 +177,7 @@ class PotentialTask(pl.LightningModule):
         self._losses = EpochMeans()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's losses, which are the same on all processes."""
+        """Log the epoch's losses."""
         for name, mean in self._losses.means().items():
             self.log(name, mean, batch_size=1)
 

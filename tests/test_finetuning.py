@@ -59,9 +59,11 @@ def stored(path: Path, options: ModelOptions, elements: tuple[int, ...] = KNOWN)
     torch.manual_seed(1)
     potential = Potential(options, elements, 3.0)
     potential.set_reference({z: -float(z) for z in elements}, 2.0)
-    content = describe(potential, {"model": asdict(options)})
+    about = describe(potential, {"model": asdict(options)})
+    about |= {"position": {"epoch": 1, "batch": 0, "n_batches": 1}, "metrics": {}}
     weights = {f"potential.{name}": value for name, value in potential.state_dict().items()}
-    torch.save({**content, "state_dict": weights, "epoch": 0}, path)
+    content = {"hermnet": about, "state_dict": weights, "epoch": 0, "global_step": 1}
+    torch.save(content, path)
     return path
 
 
@@ -250,9 +252,11 @@ def test_properties_of_new_elements_are_refused(tmp_path: Path):
     readout = {"name": "scalar", "targets": ["gap"], "mode": "sum"}
     options = replace(SMALL, readout=readout)
     model = PropertyModel(options, KNOWN, 3.0, {"gap": "eV"})
-    content = describe(model, {"model": asdict(options)})
+    about = describe(model, {"model": asdict(options)})
+    about |= {"position": {"epoch": 1, "batch": 0, "n_batches": 1}, "metrics": {}}
+    content = {"hermnet": about, "epoch": 0, "global_step": 1}
     weights = {f"potential.{name}": value for name, value in model.state_dict().items()}
-    torch.save({**content, "state_dict": weights, "epoch": 0}, tmp_path / "gap.ckpt")
+    torch.save({**content, "state_dict": weights}, tmp_path / "gap.ckpt")
     begun = replace(options, init_from=str(tmp_path / "gap.ckpt"))
     assert continued(begun, KNOWN, {"gap": "eV"}, seed=0).has_readout
     with pytest.raises(InputError, match=r"model.init_from: 'readout.*' is \(3.*elements can only"):
