@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.averages import EpochMeans
+from hermnet.averages import EpochMeans, global_means
 from hermnet.checkpoint import amend, describe, finished_epochs, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
