@@ -60,9 +60,13 @@ def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor
     """
     world = n_processes()
     if world == 1:
-        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
-    counts = torch.stack([term.count for term in terms])
+        return [term.total / _at_least_some(term.count) for term in terms], n_systems
+    counts = torch.stack([term.count.to(torch.float64) for term in terms])
     *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
-    # a batch may lack all labels of a kind
-    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
+    means = [t.total * world / _at_least_some(n) for t, n in zip(terms, every, strict=True)]
     return means, systems
+
+
+def _at_least_some(count: Tensor) -> Tensor:
+    """The count, or 1 where a batch lacks all labels of a kind."""
+    return torch.where(count > 0, count, 1)

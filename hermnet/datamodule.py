@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from hermnet.data.cache import facts_of
 from hermnet.data.checking import checked, linked_checked
@@ -27,10 +27,10 @@ from hermnet.data.sampling import (
     shared,
 )
 from hermnet.data.validity import CLOSEST, warn_of_loners
-from hermnet.errors import InputError
+from hermnet.errors import InputError, at_least
 from hermnet.graph import AtomicGraph
 from hermnet.interrupts import leave_signals_to_the_run
-from hermnet.processes import from_first, n_processes, rank
+from hermnet.processes import from_first, this_process
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -177,9 +177,7 @@ class GraphDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """This process's batches of the training frames, in another order every epoch."""
-        sampler, batches = self._train_batches()
-        if self._start != (0, 0):
-            batches = ContinuedBatches(batches, sampler, *self._start)
+        batches = ContinuedBatches(self._train_batches(), *self._start)
         return self._loader(self.graphs("train"), batches)
 
     def start_at(self, epoch: int, n_had: int) -> None:
@@ -188,17 +186,17 @@ class GraphDataModule(LightningDataModule, ABC):
 
     def train_frames(self, epoch: int, batch: int) -> list[int]:
         """Which training frames are in a batch of this process, in an epoch; counted from 0."""
-        sampler, batches = self._train_batches()
-        sampler.set_epoch(epoch)
+        batches = self._train_batches()
+        batches.sampler.set_epoch(epoch)
         return list(batches)[batch]
 
-    def _train_batches(self) -> tuple[EpochSampler, Sampler[list[int]]]:
-        graphs, share = self.graphs("train"), _this_process()
+    def _train_batches(self) -> EvenBatches | BoundedBatches:
+        graphs, share = self.graphs("train"), this_process()
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return sampler, EvenBatches(sampler, self.batch_size, share)
+            return EvenBatches(sampler, self.batch_size, share)
         sizes = self.facts("train").n_edges.tolist()
-        return sampler, BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
+        return BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
 
     def eval_dataloader(self, split: str, share: Share = (0, 1)) -> DataLoader[AtomicGraph]:
         """Batches of any split in the order of its frames.

@@ -167,8 +167,9 @@ def _give_up(error: BaseException, watch: Watch) -> None:
             watch.report(f"process {rank()}: {error}", code=2)
             raise SystemExit(2) from error
         watch.report(str(error), code=2)
-    elif isinstance(error, Interrupted):  # all of them, once everything is saved
-        watch.stop()
+    elif isinstance(error, Interrupted):
+        watch.stop()  # all processes end here, and everything is saved
+        return
     elif isinstance(error, KeyboardInterrupt | SystemExit):
         watch.stop()
         watch.report(f"process {rank()} was interrupted")

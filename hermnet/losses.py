@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor
 from hermnet.errors import InputError, nearest
 from hermnet.graph import AtomicGraph
 from hermnet.potential import Prediction
-from hermnet.processes import added_up, n_processes
 
 
 @dataclass(frozen=True)
@@ -93,29 +91,3 @@ def _term(
     if weights is None:
         return LossTerm(values.sum(), there.sum())
     return LossTerm((weights.to(values.dtype) * values).sum(), (weights * there).sum())
-
-
-def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
-    """The means over all processes' values, once DDP has averaged them, and the structures.
-
-    A mean of each process's own would give the values of a process with few of them more weight.
-
-    Args:
-        terms: this process's sums and counts.
-        n_systems: this process's structures.
-
-    Returns:
-        The means, and the number of structures of all processes, which is not waited for.
-    """
-    world = n_processes()
-    if world == 1:
-        return [term.total / _at_least_some(term.count) for term in terms], n_systems
-    counts = torch.stack([term.count.to(torch.float64) for term in terms])
-    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
-    means = [t.total * world / _at_least_some(n) for t, n in zip(terms, every, strict=True)]
-    return means, systems
-
-
-def _at_least_some(count: Tensor) -> Tensor:
-    """The count, or 1 where a batch lacks all labels of a kind."""
-    return torch.where(count > 0, count, 1)

@@ -18,7 +18,7 @@ from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
 from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
-from hermnet.losses import global_means, loss_function
+from hermnet.losses import loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
@@ -94,7 +94,7 @@ class PotentialTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses."""
-        for name, mean in self._losses.means(added_up).items():
+        for name, mean in self._losses.means().items():
             self.log(name, mean, batch_size=1)
 
     def on_validation_epoch_start(self) -> None:
