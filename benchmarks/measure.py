@@ -21,7 +21,7 @@ from hermnet.class_path import build
 from hermnet.graph import AtomicGraph
 from hermnet.losses import loss_function, loss_terms
 from hermnet.potential import Potential
-from hermnet.task import TrainingOptions
+from hermnet.training_options import TrainingOptions
 
 _WARM_UP = 2  # calls of each action before anything counts
 _PACKAGES = ("hermnet", "torch", "numpy", "ase", "e3nn", "vesin")

@@ -14,8 +14,8 @@ from hermnet.data.frames import ChosenFrames, Frames
 from hermnet.data.graphs import GraphSequence, graphs_of
 from hermnet.data.labels import Labelling
 from hermnet.data.sqlite import SqliteFrames
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 
 _TESTS = ("test_within", "test_other", "test_eq", "reference_eq")
 _KEYS = {"energy": "total_energy", "forces": "atomic_forces"}

@@ -31,8 +31,8 @@ from hermnet.data.qm9 import (
     read_excluded,
 )
 from hermnet.data.splits import Indices, carve
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 from hermnet.units import scalar_unit
 
 # The twelve that models are compared by; the rotational constants follow from the geometry alone.

@@ -16,8 +16,8 @@ from hermnet.data.graphs import graphs_of
 from hermnet.data.labels import Labelling
 from hermnet.data.npz import read_npz
 from hermnet.data.trajectory import Trajectory
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 from hermnet.graph import AtomicGraph
 
 _VALUES = {"coords": "positions", "energies": "energy", "forces": "forces"}  # and our names

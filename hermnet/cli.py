@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
+from hermnet.properties.commands import add_property_commands
 
 if TYPE_CHECKING:
     from hermnet.config import Recipe
@@ -89,11 +90,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             known = [o for action in actions for o in action.option_strings]
             raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
     arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
-    if arguments.command in ("list", "inspect"):
+    if arguments.command in ("list", "inspect") or "property" in arguments:
         if arguments.overrides:
-            raise InputError(
-                f"unexpected '{arguments.overrides[0]}'; {arguments.command} takes one argument"
-            )
+            name, found = arguments.command, arguments.overrides[0]
+            raise InputError(f"unexpected '{found}'; see hermnet {name} --help")
     elif arguments.config is None:
         raise InputError(
             "--config is missing: give a recipe's name (hermnet list configs) or a path"
@@ -141,6 +141,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     )
     inspect.add_argument("checkpoint", metavar="PATH")
     inspect.set_defaults(run=_inspect, parser="inspect")
+    add_property_commands(commands)
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},

@@ -51,6 +51,9 @@ class CompiledEvaluator:
         self._function: Any = None
         self._failed = False
 
+    def __reduce__(self) -> tuple[type[CompiledEvaluator], tuple[()]]:
+        return CompiledEvaluator, ()  # compiled code stays; a copy traces anew
+
     def __call__(
         self, potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
     ) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from hermnet.errors import InputErrors, nearest
 from hermnet.inheritance import contradictions, inherited
 from hermnet.model_options import ModelOptions
 from hermnet.recipe_source import read
-from hermnet.task import TrainingOptions
+from hermnet.training_options import TrainingOptions
 
 SECTIONS = ("data", "model", "training", "trainer")
 

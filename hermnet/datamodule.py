@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from hermnet.data.cache import facts_of
 from hermnet.data.checking import checked, linked_checked
@@ -27,10 +27,10 @@ from hermnet.data.sampling import (
     shared,
 )
 from hermnet.data.validity import CLOSEST, warn_of_loners
-from hermnet.errors import InputError
+from hermnet.errors import InputError, at_least
 from hermnet.graph import AtomicGraph
 from hermnet.interrupts import leave_signals_to_the_run
-from hermnet.processes import from_first, n_processes, rank
+from hermnet.processes import from_first, this_process
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on
@@ -177,9 +177,7 @@ class GraphDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[AtomicGraph]:
         """This process's batches of the training frames, in another order every epoch."""
-        sampler, batches = self._train_batches()
-        if self._start != (0, 0):
-            batches = ContinuedBatches(batches, sampler, *self._start)
+        batches = ContinuedBatches(self._train_batches(), *self._start)
         return self._loader(self.graphs("train"), batches)
 
     def start_at(self, epoch: int, n_had: int) -> None:
@@ -188,17 +186,17 @@ class GraphDataModule(LightningDataModule, ABC):
 
     def train_frames(self, epoch: int, batch: int) -> list[int]:
         """Which training frames are in a batch of this process, in an epoch; counted from 0."""
-        sampler, batches = self._train_batches()
-        sampler.set_epoch(epoch)
+        batches = self._train_batches()
+        batches.sampler.set_epoch(epoch)
         return list(batches)[batch]
 
-    def _train_batches(self) -> tuple[EpochSampler, Sampler[list[int]]]:
-        graphs, share = self.graphs("train"), _this_process()
+    def _train_batches(self) -> EvenBatches | BoundedBatches:
+        graphs, share = self.graphs("train"), this_process()
         sampler = EpochSampler(len(graphs), self.seed, graphs.weights)
         if self.max_edges is None:
-            return sampler, EvenBatches(sampler, self.batch_size, share)
+            return EvenBatches(sampler, self.batch_size, share)
         sizes = self.facts("train").n_edges.tolist()
-        return sampler, BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
+        return BoundedBatches(sampler, sizes, self.max_edges, "edges", share)
 
     def eval_dataloader(self, split: str, share: Share = (0, 1)) -> DataLoader[AtomicGraph]:
         """Batches of any split in the order of its frames.
@@ -208,8 +206,7 @@ class GraphDataModule(LightningDataModule, ABC):
             share: which of how many processes gets its part of them; by default one gets all.
         """
         graphs = self.graphs(split)
-        bounded = self.max_edges is not None
-        sizes = self.facts(split).n_edges.tolist() if bounded else [0] * len(graphs)
+        sizes = self.facts(split).n_edges.tolist() if self.max_edges else [0] * len(graphs)
         batches = filled(sizes, self.max_edges or 0, self.eval_batch_size)
         return self._loader(graphs, shared(batches, share))
 
@@ -218,15 +215,15 @@ class GraphDataModule(LightningDataModule, ABC):
 
         Every frame is in the part of one process.
         """
-        return self.eval_dataloader("val", _this_process()) if "val" in self.splits() else []
+        return self.eval_dataloader("val", this_process()) if "val" in self.splits() else []
 
     def test_dataloader(self) -> list[DataLoader[AtomicGraph]]:
         """Its part of the test frames, a loader for each test set."""
-        return [self.eval_dataloader(split, _this_process()) for split in self.test_splits()]
+        return [self.eval_dataloader(split, this_process()) for split in self.test_splits()]
 
     def predict_dataloader(self) -> DataLoader[AtomicGraph]:
         """Its part of the split ``predict`` if there is one, else of the first test set."""
-        return self.eval_dataloader(self.predict_split(), _this_process())
+        return self.eval_dataloader(self.predict_split(), this_process())
 
     def test_splits(self) -> tuple[str, ...]:
         """The test sets: ``test``, or whatever is for no other purpose.
@@ -235,23 +232,19 @@ class GraphDataModule(LightningDataModule, ABC):
             InputError: if there are none; it says which splits there are.
         """
         found = tuple(name for name in self.splits() if name not in _NO_TEST)
-        return found or (self._absent("test"),)
+        if not found:
+            self.graphs("test")  # says which splits there are
+        return found
 
     def predict_split(self) -> str:
         """The split whose frames are to be predicted."""
         return "predict" if "predict" in self.splits() else self.test_splits()[0]
 
-    def _absent(self, split: str) -> str:
-        self.graphs(split)  # says which splits there are
-        return split
-
     def _by_split(self) -> dict[str, GraphSequence]:
         self.setup()  # does nothing when it has been done for this cutoff
         return self._linked[cast("float", self._cutoff)]
 
-    def _loader(
-        self, graphs: GraphSequence, batches: Iterable[list[int]]
-    ) -> DataLoader[AtomicGraph]:
+    def _loader(self, graphs: GraphSequence, batches: Any) -> DataLoader[AtomicGraph]:
         return Loader.of(
             graphs,
             Collation(graphs),
@@ -260,19 +253,8 @@ class GraphDataModule(LightningDataModule, ABC):
             worker_init_fn=leave_signals_to_the_run,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),
-            batch_sampler=cast("Sampler[list[int]]", batches),
+            batch_sampler=batches,
         )
 
 
-def _this_process() -> Share:
-    return rank(), n_processes()
-
-
 DATAMODULES: Registry[type[GraphDataModule]] = Registry("hermnet.datamodules", "data module")
-
-
-def at_least(name: str, value: int, lowest: int) -> int:
-    """The value of option `name`, or an `InputError` if it is below `lowest`."""
-    if value < lowest:
-        raise InputError(f"{name} must be at least {lowest}, not {value}")
-    return value

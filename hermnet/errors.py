@@ -46,6 +46,13 @@ class Interrupted(Exception):
         return 128 + self.signum
 
 
+def at_least(name: str, value: int, lowest: int) -> int:
+    """The value of option `name`, or an `InputError` if it is below `lowest`."""
+    if value < lowest:
+        raise InputError(f"{name} must be at least {lowest}, not {value}")
+    return value
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Phrase what is allowed and which of it is closest to `name`.
 

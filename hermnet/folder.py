@@ -171,16 +171,16 @@ class RunFolder:
             )
         Lock(self.lock).check()
 
-    def prepare(self, resume: bool) -> Lock:
+    def prepare(self, resume: bool, lock: Lock) -> None:
         """Make the folder; without `resume`, empty of what an earlier run left.
 
-        Returns:
-            The lock on the folder, which the caller lets go.
+        Args:
+            resume: whether the run that is there goes on.
+            lock: on the folder; it is taken here, and the caller lets it go.
 
         Raises:
             InputError: if the folder cannot be written to, or another process writes there.
         """
-        lock = Lock(self.lock)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -191,7 +191,6 @@ class RunFolder:
         except OSError as error:
             lock.release()
             raise InputError(f"cannot write to {self.path}: {reason(error)}") from error
-        return lock
 
     def clear(self) -> None:
         """Remove a run's own files and nothing else."""

@@ -70,13 +70,10 @@ def launched(trainer: Mapping[str, Any]) -> Iterator[Children]:
             yield children
         watch.stop()
         distributed.barrier()  # nobody looks for process 0 when it goes
+        distributed.destroy_process_group()
     except BaseException as error:
         _give_up(error, watch)
         raise
-    finally:
-        watch.stop()
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
 
 
 def adopt(trainer: pl.Trainer, children: Children) -> None:
@@ -101,7 +98,8 @@ def _start(strategy: DDPStrategy) -> Children:
     if not isinstance(launcher, _SubprocessScriptLauncher):
         raise InputError("trainer.strategy: of the ways to start processes only 'ddp' is supported")
     if not environment.creates_processes_externally:
-        _check_port(environment.main_address, environment.main_port)
+        if environment.node_rank() == 0:
+            _check_port(environment.main_address, environment.main_port)
         # Torch's log has a page for each broken connection; the reason is one line of ours.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
@@ -169,8 +167,9 @@ def _give_up(error: BaseException, watch: Watch) -> None:
             watch.report(f"process {rank()}: {error}", code=2)
             raise SystemExit(2) from error
         watch.report(str(error), code=2)
-    elif isinstance(error, Interrupted):  # all of them, once everything is saved
-        watch.stop()
+    elif isinstance(error, Interrupted):
+        watch.stop()  # all processes end here, and everything is saved
+        return
     elif isinstance(error, KeyboardInterrupt | SystemExit):
         watch.stop()
         watch.report(f"process {rank()} was interrupted")

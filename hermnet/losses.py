@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor
 from hermnet.errors import InputError, nearest
 from hermnet.graph import AtomicGraph
 from hermnet.potential import Prediction
-from hermnet.processes import added_up, n_processes
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class LossTerm:
 
 
 def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss that sums over values: ``l1``, ``l2`` or ``huber``.
+    """A loss of each value: ``l1``, ``l2`` or ``huber``.
 
     Args:
         kind: ``l1`` is the absolute, ``l2`` the squared error; ``huber`` is half the square up to
@@ -36,9 +34,9 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
         InputError: for another kind, or a delta that is not positive.
     """
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "l1": lambda a, b: F.l1_loss(a, b, reduction="sum"),
-        "l2": lambda a, b: F.mse_loss(a, b, reduction="sum"),
-        "huber": lambda a, b: F.huber_loss(a, b, reduction="sum", delta=huber_delta),
+        "l1": lambda a, b: F.l1_loss(a, b, reduction="none"),
+        "l2": lambda a, b: F.mse_loss(a, b, reduction="none"),
+        "huber": lambda a, b: F.huber_loss(a, b, reduction="none", delta=huber_delta),
     }
     if kind not in functions:
         raise InputError(f"training.loss: unknown '{kind}'; {nearest(kind, functions)}")
@@ -48,7 +46,10 @@ def loss_function(kind: str, huber_delta: float) -> Callable[[Tensor, Tensor], T
 
 
 def loss_terms(
-    prediction: Prediction, graph: AtomicGraph, function: Callable[[Tensor, Tensor], Tensor]
+    prediction: Prediction,
+    graph: AtomicGraph,
+    function: Callable[[Tensor, Tensor], Tensor],
+    element_weights: Tensor | None = None,
 ) -> dict[str, LossTerm]:
     """The loss of every target that has both a label and a prediction.
 
@@ -59,6 +60,8 @@ def loss_terms(
         prediction: what the potential says of the graph.
         graph: the structures with their labels.
         function: from `loss_function`.
+        element_weights: (119,) how much the forces on an atom count, by atomic number; by default
+            all alike. The count is that of the weights then.
     """
     terms: dict[str, LossTerm] = {}
     if graph.energy is not None:
@@ -67,36 +70,24 @@ def loss_terms(
     for name in ("forces", "stress"):
         predicted, label = getattr(prediction, name), getattr(graph, name)
         if predicted is not None and label is not None:
-            terms[name] = _term(predicted, label, function)
+            weights = None
+            if name == "forces" and element_weights is not None:
+                table = element_weights.to(label.device)
+                weights = table.index_select(0, graph.atomic_numbers).unsqueeze(1)
+            terms[name] = _term(predicted, label, function, weights)
     return terms
 
 
 def _term(
-    predicted: Tensor, label: Tensor, function: Callable[[Tensor, Tensor], Tensor]
+    predicted: Tensor,
+    label: Tensor,
+    function: Callable[[Tensor, Tensor], Tensor],
+    weights: Tensor | None = None,
 ) -> LossTerm:
     there = ~label.isnan()
     # the inner `where` keeps the NaN of a stress without volume out of the gradient
     error = torch.where(there, predicted, 0.0) - torch.where(there, label, 0.0).to(predicted.dtype)
-    return LossTerm(function(error, torch.zeros_like(error)), there.sum())
-
-
-def global_means(terms: Sequence[LossTerm], n_systems: int) -> tuple[list[Tensor], Any]:
-    """The means over all processes' values, once DDP has averaged them, and the structures.
-
-    A mean of each process's own would give the values of a process with few of them more weight.
-
-    Args:
-        terms: this process's sums and counts.
-        n_systems: this process's structures.
-
-    Returns:
-        The means, and the number of structures of all processes, which is not waited for.
-    """
-    world = n_processes()
-    if world == 1:
-        return [term.total / term.count.clamp(min=1) for term in terms], n_systems
-    counts = torch.stack([term.count for term in terms])
-    *every, systems = added_up(torch.cat((counts, counts.new_tensor([n_systems])))).unbind()
-    # a batch may lack all labels of a kind
-    means = [t.total * world / count.clamp(min=1) for t, count in zip(terms, every, strict=True)]
-    return means, systems
+    values = function(error, torch.zeros_like(error))
+    if weights is None:
+        return LossTerm(values.sum(), there.sum())
+    return LossTerm((weights.to(values.dtype) * values).sum(), (weights * there).sum())

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, final
 
+import torch
 from torch import Tensor
 
+from hermnet.data.least_squares import N_NUMBERS
 from hermnet.graph import AtomicGraph
 from hermnet.losses import LossTerm, loss_terms
 from hermnet.metrics import ErrorSums
@@ -67,12 +69,18 @@ class EnergyObjective(Objective):
         potential: the potential.
         weights: of ``energy``, ``forces`` and ``stress``.
         function: the loss.
+        element_weights: how much the forces on an element count, by atomic number; 1 for the rest.
     """
 
     def __init__(
-        self, potential: Potential, weights: Mapping[str, float], function: LossFunction
+        self,
+        potential: Potential,
+        weights: Mapping[str, float],
+        function: LossFunction,
+        element_weights: Mapping[int, float] | None = None,
     ) -> None:
         self.potential = potential
+        self._element_weights = _table(element_weights) if element_weights else None
         self._weights = dict(weights)
         self._function = function
 
@@ -91,7 +99,7 @@ class EnergyObjective(Objective):
 
     def terms(self, prediction: Prediction, graph: AtomicGraph) -> dict[str, LossTerm]:
         """See `Objective.terms`."""
-        return loss_terms(prediction, graph, self._function)
+        return loss_terms(prediction, graph, self._function, self._element_weights)
 
     def errors(self) -> ErrorSums:
         """See `Objective.errors`."""
@@ -106,3 +114,10 @@ class EnergyObjective(Objective):
         if self._weights["forces"] > 0:
             return "forces_mae"
         return "energy_per_atom_mae" if self._weights["energy"] > 0 else "stress_mae"
+
+
+def _table(weights: Mapping[int, float]) -> Tensor:
+    table = torch.ones(N_NUMBERS, dtype=torch.float64)
+    for atomic_number, weight in weights.items():
+        table[atomic_number] = weight
+    return table

@@ -28,6 +28,11 @@ def n_processes() -> int:
     return distributed.get_world_size() if _in_group() else 1
 
 
+def this_process() -> tuple[int, int]:
+    """Which of how many processes this is."""
+    return rank(), n_processes()
+
+
 def started_as() -> dict[str, int]:
     """What torchrun says of its processes, as arguments of Lightning's trainer."""
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):

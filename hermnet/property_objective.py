@@ -103,7 +103,7 @@ class PropertyObjective(Objective):
         for (name, error), scale in zip(
             self.model.columns(errors).items(), self.model.target_scales, strict=True
         ):
-            total = self._function(error / scale, torch.zeros_like(error))
+            total = self._function(error / scale, torch.zeros_like(error)).sum()
             terms[name] = LossTerm(total, there[name].sum())
         return terms
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from hermnet.evaluation import SplitResult, draw_parity, error_table
 from hermnet.folder import RunFolder
 from hermnet.freezing import freeze
 from hermnet.launch import Children, adopt, launched
+from hermnet.lock import Lock
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
 from hermnet.plots import learning_curve
@@ -64,18 +64,21 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         LostProcessError: when another process of the run is gone.
     """
     folder = RunFolder.of(recipe.name, recipe.trainer)
-    with ExitStack() as at_end:
+    lock = Lock(folder.lock)
+    try:
         with launched(recipe.trainer) as children:
             from_first(lambda: folder.check(overwrite, resume is not None))
             is_first = rank() == 0
-            data, trainer = _fit(recipe, folder, resume, children, at_end)
+            data, trainer = _fit(recipe, folder, resume, children, lock)
         if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return Run(folder, {})
         return Run(folder, _report(folder, data, trainer.strategy.root_device))
+    finally:
+        lock.release()
 
 
 def _fit(
-    recipe: Recipe, folder: RunFolder, resume: str | None, children: Children, at_end: ExitStack
+    recipe: Recipe, folder: RunFolder, resume: str | None, children: Children, lock: Lock
 ) -> tuple[GraphDataModule, pl.Trainer]:
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
     data = load_data(recipe, None if resume is None else from_first(folder.read_splits))
@@ -95,7 +98,7 @@ def _fit(
     with quiet(), cpu_threads(recipe.training.threads):
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         adopt(trainer, children)
-        from_first(lambda: _begin(recipe, data, folder, checkpoint, at_end))
+        from_first(lambda: _begin(recipe, data, folder, checkpoint, lock))
         _train(trainer, task, data, folder, checkpoint)
     return data, trainer
 
@@ -222,10 +225,10 @@ def _begin(
     data: GraphDataModule,
     folder: RunFolder,
     checkpoint: Checkpoint | None,
-    at_end: ExitStack,
+    lock: Lock,
 ) -> None:
-    """Take the folder until the end of the run, write and say what is about to run."""
-    at_end.callback(folder.prepare(checkpoint is not None).release)
+    """Take the folder, write and say what is about to run."""
+    folder.prepare(checkpoint is not None, lock)
     text = recipe.to_yaml()
     write_atomically(folder.recipe, text)
     folder.write_splits(data.split_indices())

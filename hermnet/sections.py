@@ -23,7 +23,7 @@ from hermnet.relational import Sharing
 from hermnet.relations import SCHEMES
 from hermnet.schema import check_options, with_defaults
 from hermnet.subnetwork import SUBNETS
-from hermnet.task import TrainingOptions
+from hermnet.training_options import TrainingOptions
 
 S = TypeVar("S", ModelOptions, TrainingOptions)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,104 +12,21 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hermnet.averages import EpochMeans
+from hermnet.averages import EpochMeans, global_means
 from hermnet.checkpoint import amend, describe, finished_epochs, stored_training
 from hermnet.class_path import build, locate
 from hermnet.compiled import CompiledEvaluator
-from hermnet.errors import InputError
 from hermnet.freezing import Frozen
 from hermnet.graph import AtomicGraph
-from hermnet.losses import global_means, loss_function
+from hermnet.losses import loss_function
 from hermnet.network import Network
 from hermnet.objective import EnergyObjective, Objective
 from hermnet.potential import Potential
 from hermnet.processes import added_up
+from hermnet.training_options import TrainingOptions
+from hermnet.warmup import warm_up
 
 _LOSSES = "train_losses"  # in a checkpoint
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """A recipe's ``training`` section.
-
-    Attributes:
-        energy_weight: weight of the loss on energies per atom.
-        forces_weight: weight of the loss on force components.
-        stress_weight: weight of the loss on stress components; 0 leaves the stress out.
-        target_weights: for readouts other than energy, the weight of the loss on each target, by
-            name; 1 by default. The weights above do not count then.
-        loss: l1, l2 or huber, for all targets.
-        huber_delta: where the Huber loss turns linear, in eV, eV/A, eV/A^3; for properties as a
-            fraction of the target's scale.
-        optimizer: ``class_path`` of a torch optimizer and its arguments.
-        scheduler: ``class_path`` of a torch learning-rate scheduler and its arguments.
-        scheduler_interval: whether the scheduler counts epochs or steps.
-        ema_decay: decay of the moving average of the weights, which is what is validated, tested
-            and kept; null for none.
-        freeze: what stays as it is: embedding, interactions, readout, names of relations, or with
-            ``model.init_from`` known for all that the checkpoint knew.
-        non_finite: what to do with a batch whose loss or gradient is infinite or not a number:
-            ``stop`` and write it down, or ``skip`` it.
-        checkpoint_minutes: after how much time a checkpoint is written within an epoch too; null
-            for no such limit.
-        checkpoint_steps: the same as a number of steps.
-        keep_last: how many of the latest checkpoints are kept besides the best.
-        compile: whether to compile the potential; pays after a minute or so of compiling.
-        threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
-            with one, and many threads on a busy machine can be many times slower.
-        seed: of the initial weights.
-    """
-
-    energy_weight: float = 1.0
-    forces_weight: float = 1.0
-    stress_weight: float = 0.0
-    target_weights: dict[str, float] = field(default_factory=dict)
-    loss: str = "l2"
-    huber_delta: float = 0.01
-    optimizer: dict[str, Any] = field(
-        default_factory=lambda: {"class_path": "torch.optim.AdamW", "lr": 1e-3, "fused": True}
-    )
-    scheduler: dict[str, Any] | None = None
-    scheduler_interval: Literal["epoch", "step"] = "epoch"
-    ema_decay: float | None = 0.99
-    freeze: list[str] = field(default_factory=list)
-    non_finite: Literal["stop", "skip"] = "stop"
-    checkpoint_minutes: float | None = 10.0
-    checkpoint_steps: int | None = None
-    keep_last: int = 1
-    compile: bool = False
-    threads: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"training.threads: {self.threads} is too small; at least 1")
-        weights = self.weights().values()
-        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-            raise InputError(
-                "training: loss weights must not be negative, and one must be positive"
-            )
-        if not all(0 <= weight < math.inf for weight in self.target_weights.values()):
-            raise InputError("training.target_weights: they must not be negative")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise InputError(f"training.ema_decay: {self.ema_decay} is not in [0, 1)")
-        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
-            raise InputError(
-                f"training.checkpoint_minutes: {self.checkpoint_minutes} is not positive"
-            )
-        for name in ("checkpoint_steps", "keep_last"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"training.{name}: {value} is too small; at least 1")
-        loss_function(self.loss, self.huber_delta)
-
-    def weights(self) -> dict[str, float]:
-        """The weights of energy, forces and stress."""
-        return {
-            "energy": self.energy_weight,
-            "forces": self.forces_weight,
-            "stress": self.stress_weight,
-        }
 
 
 class PotentialTask(pl.LightningModule):
@@ -159,7 +74,8 @@ class PotentialTask(pl.LightningModule):
         """The weighted loss of a batch."""
         prediction = self(graph)
         terms = self.objective.terms(prediction, graph)
-        weights = {name: weight for name, weight in self.objective.weights().items() if weight > 0}
+        now = {**self.objective.weights(), **self.options.scheduled(self.current_epoch)}
+        weights = {name: weight for name, weight in now.items() if weight > 0}
         means, n_systems = global_means([terms[name] for name in weights], graph.n_systems)
         # The zero keeps every parameter in the graph, reference or bias, as DDP demands.
         loss: Tensor = 0.0 * self.objective.output(prediction).sum()
@@ -178,7 +94,7 @@ class PotentialTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses."""
-        for name, mean in self._losses.means(added_up).items():
+        for name, mean in self._losses.means().items():
             self.log(name, mean, batch_size=1)
 
     def on_validation_epoch_start(self) -> None:
@@ -217,6 +133,7 @@ class PotentialTask(pl.LightningModule):
         """Optimizer and scheduler from their ``class_path``."""
         optimizer, scheduler = self._optimizer_and_scheduler()
         self.frozen.guard(optimizer)
+        warm_up(optimizer, self.options.warmup_steps, lambda: self.trainer.global_step)
         if scheduler is None:
             return optimizer
         schedule = {

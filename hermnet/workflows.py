@@ -29,7 +29,7 @@ from hermnet.property_objective import MEAN_ERROR, PropertyObjective
 from hermnet.readouts import PROPERTY_READOUTS, targets_of
 from hermnet.statistics import Statistics
 from hermnet.targets import Labels, declared_units
-from hermnet.task import TrainingOptions
+from hermnet.training_options import TrainingOptions
 
 M = TypeVar("M", bound=Network)
 
@@ -114,7 +114,7 @@ class EnergyWorkflow(Workflow[Potential]):
     ) -> Objective:
         """See `Workflow.objective`."""
         function = loss_function(training.loss, training.huber_delta)
-        return EnergyObjective(model, training.weights(), function)
+        return EnergyObjective(model, training.weights(), function, training.force_weights())
 
     def evaluate(self, model: Potential, data: GraphDataModule, split: str) -> SplitResult:
         """See `Workflow.evaluate`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,9 @@ from ase import Atoms
 from ase.build import molecule
 
 import tiny
+from checkpoints import save_model
 from hermnet import collate, graph_from_atoms
-from hermnet.checkpoint import describe, load_potential
+from hermnet.checkpoint import load_potential
 from hermnet.config import resolve
 from hermnet.errors import InputError
 from hermnet.finetuning import continued
@@ -20,7 +21,6 @@ from hermnet.freezing import freeze
 from hermnet.graph import AtomicGraph
 from hermnet.losses import loss_function, loss_terms
 from hermnet.model_options import ModelOptions
-from hermnet.network import Network
 from hermnet.potential import Potential, Prediction
 from hermnet.property_model import PropertyModel
 from hermnet.runs import Run, fit
@@ -55,22 +55,12 @@ METHANOL = collate([graph_of(tiny.methanol(seed)) for seed in range(3)])
 AMINE = collate([graph_of(methylamine(seed)) for seed in range(3)])
 
 
-def save(path: Path, model: Network, options: ModelOptions) -> Path:
-    """A checkpoint of a model, as far as it is read here."""
-    about = describe(model, {"model": asdict(options)})
-    about |= {"position": {"epoch": 0, "batch": 0, "n_batches": 1}, "metrics": {}}
-    weights = {f"potential.{name}": value for name, value in model.state_dict().items()}
-    content = {"hermnet": about, "state_dict": weights, "epoch": 0, "global_step": 0}
-    torch.save(content, path)
-    return path
-
-
 def stored(path: Path, options: ModelOptions) -> Path:
     """A checkpoint of an untrained potential."""
     torch.manual_seed(1)
     potential = Potential(options, KNOWN, 3.0)
     potential.set_reference({z: -float(z) for z in KNOWN}, 2.0)
-    return save(path, potential, options)
+    return save_model(path, potential)
 
 
 def started(
@@ -258,7 +248,7 @@ def test_properties_of_new_elements_are_refused(tmp_path: Path):
     readout = {"name": "scalar", "targets": ["gap"], "mode": "sum"}
     options = replace(SMALL, readout=readout)
     model = PropertyModel(options, KNOWN, 3.0, {"gap": "eV"})
-    save(tmp_path / "gap.ckpt", model, options)
+    save_model(tmp_path / "gap.ckpt", model)
     begun = replace(options, init_from=str(tmp_path / "gap.ckpt"))
     assert continued(begun, KNOWN, {"gap": "eV"}, seed=0).has_readout
     with pytest.raises(InputError, match=r"model.init_from: 'readout.*' is \(3.*elements can only"):

@@ -6,10 +6,17 @@ import pytest
 
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
+from hermnet.lock import Lock
 
 
 def listing(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def prepare(folder: RunFolder, resume: bool) -> None:
+    lock = Lock(folder.lock)
+    folder.prepare(resume, lock)
+    lock.release()
 
 
 @pytest.fixture
@@ -81,32 +88,32 @@ def test_other_files_in_the_folder_do_not_matter(tmp_path: Path):
     (tmp_path / "train.xyz").write_text("data")
     folder = RunFolder(tmp_path)
     folder.check(overwrite=False, resume=False)
-    folder.prepare(resume=False).release()
+    prepare(folder, resume=False)
     assert folder.checkpoints.is_dir()
     assert listing(tmp_path) == {"train.xyz": b"data"}
 
 
 def test_overwriting_removes_the_run_and_nothing_else(run: RunFolder):
-    run.prepare(resume=False).release()
+    prepare(run, resume=False)
     assert listing(run.path) == {"notes.txt": b"mine", "csv_old/metrics.csv": b"mine too"}
     assert run.checkpoints.is_dir()
 
 
 def test_resuming_removes_nothing(run: RunFolder):
     before = listing(run.path)
-    run.prepare(resume=True).release()
+    prepare(run, resume=True)
     assert listing(run.path) == before
 
 
 def test_a_discarded_run_leaves_no_folder(tmp_path: Path):
     folder = RunFolder(tmp_path / "run")
-    folder.prepare(resume=False).release()
+    prepare(folder, resume=False)
     folder.recipe.write_text("x")
     folder.discard()
     assert not folder.path.exists()
     folder.path.mkdir()
     (folder.path / "notes.txt").write_text("mine")
-    folder.prepare(resume=False).release()
+    prepare(folder, resume=False)
     folder.discard()
     assert listing(folder.path) == {"notes.txt": b"mine"}
 
@@ -117,4 +124,4 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
         with pytest.raises(InputError, match=r"cannot be .*: .*runs is a file"):
             folder.check(overwrite=False, resume=False)
         with pytest.raises(InputError, match="cannot write to"):
-            folder.prepare(resume=False).release()
+            prepare(folder, resume=False)

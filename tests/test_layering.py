@@ -51,13 +51,24 @@ ROWS: list[tuple[int, str]] = [
     (4, "derivatives statistics targets"),
     (4, "potential property_model"),
     (4, "compiled losses metrics models"),
-    (4, "objective"),
+    (4, "objective training_options warmup"),
     (4, "property_objective"),
     (5, "averages averaging checkpoint_formats position"),
     (5, "checkpoint"),
     (5, "inheritance"),
     (5, "finetuning freezing"),
     (5, "checkpoint_io checkpoint_report history provenance task"),
+    (5, "calculator"),
+    (6, "properties.report properties.settings properties.structures"),
+    (6, "properties.elastic_averages properties.relaxation"),
+    (6, "properties.elasticity properties.equation_of_state"),
+    (6, "properties.dynamics_log properties.dynamics_state properties.integrators"),
+    (6, "properties.dynamics_guard properties.dynamics_report"),
+    (6, "properties.dynamics properties.trajectories"),
+    (6, "properties.displacement properties.phonons properties.radial_distribution"),
+    (6, "properties.vibrations"),
+    (6, "properties.running"),
+    (6, "properties.commands"),
     (6, "checks folder metrics_log plots prediction recipe_source"),
     (6, "evaluation non_finite"),
     (6, "testing"),
@@ -76,7 +87,7 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
 
 FRAMEWORK = {
     f"hermnet.{package}{path.stem}": path
-    for package in ("", "data.")
+    for package in ("", "data.", "properties.")
     for path in sorted((ROOT / "hermnet" / package.strip(".")).glob("*.py"))
     if path.stem != "__init__"
 }

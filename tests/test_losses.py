@@ -22,7 +22,7 @@ BY_HAND = {
 @pytest.mark.parametrize("kind", ["l1", "l2", "huber"])
 def test_every_kind_by_hand(kind: str):
     found = loss_function(kind, DELTA)(ERRORS, torch.zeros_like(ERRORS))
-    assert found.item() == pytest.approx(BY_HAND[kind], rel=1e-12)
+    assert found.sum().item() == pytest.approx(BY_HAND[kind], rel=1e-12)
 
 
 def test_an_unknown_kind():
@@ -82,3 +82,20 @@ def test_float32_forces_are_compared_in_float32_and_energies_in_float64():
     assert terms["energy"].total.dtype == torch.float64
     terms["forces"].total.backward()
     assert short.forces.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "huber"])
+def test_forces_on_some_elements_count_more(kind: str):
+    graph, prediction = joined([frame(0), frame(1)])
+    function, table = loss_function(kind, DELTA), torch.ones(119, dtype=torch.float64)
+    table[int(graph.atomic_numbers[0])] = 3.0
+    found = loss_terms(prediction, graph, function, table)["forces"]
+    total, count = 0.0, 0.0
+    for z, one, other in zip(graph.atomic_numbers, prediction.forces, graph.forces, strict=True):
+        total += float(table[z] * function(one, other).sum())
+        count += 3 * float(table[z])
+    assert found.total.item() == pytest.approx(total, rel=1e-12)
+    assert found.count.item() == pytest.approx(count, rel=1e-12)
+    alike = loss_terms(prediction, graph, function, torch.full((119,), 2.0))["forces"]
+    plain = loss_terms(prediction, graph, function)["forces"]
+    assert (alike.total / alike.count).item() == pytest.approx((plain.total / plain.count).item())

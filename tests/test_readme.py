@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ import hermnet
 from hermnet import cli
 from hermnet.config import resolve
 from hermnet.datamodule import DATAMODULES
+from hermnet.properties import running
+from hermnet.properties.commands import COMMANDS as PROPERTY_COMMANDS
 from hermnet.subnetwork import SUBNETS
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +54,8 @@ COMMANDS = [
 ]
 CHEAP = [argv for argv in COMMANDS if argv[0] == "list" or "--print-config" in argv]
 RECIPES = {named(code): code for code in blocks("yaml")}
-SUBNET, CONTRACT = blocks("python")[1:3]
+SUBNET, CONTRACT = blocks("python")[2:4]
+USES = {command.name for command in PROPERTY_COMMANDS}
 
 
 def frames(n_frames: int, seed: int) -> list[Any]:
@@ -117,7 +121,7 @@ def test_the_recipes_resolve(name: str, folder: Path):
 @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
 def test_the_commands_parse(argv: list[str], folder: Path):
     arguments = cli._parse(argv)
-    if argv[0] != "list":
+    if argv[0] != "list" and argv[0] not in USES:
         resolve(arguments.config, arguments.overrides)
 
 
@@ -175,6 +179,24 @@ def test_data_are_converted_for_training(folder: Path):
     data = DATAMODULES.get("ase_db")(train="ethanol/train", test="ethanol/test")
     data.set_cutoff(5.0)
     assert {split: len(data.graphs(split)) for split in data.splits()} == {"train": 20, "test": 10}
+
+
+def test_a_potential_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    # EMT stands for a potential that has been trained for more than a few steps
+    monkeypatch.setattr(running, "make_calculator", lambda _: EMT())
+    alloy = bulk("Cu", "fcc", a=3.7, cubic=True)
+    alloy.symbols[0] = "Au"
+    ase.io.write("alloy.cif", alloy)
+    small = {"md": ["--steps", "20", "--every", "2"], "eos": ["--points", "5"], "phonons": []}
+    small["phonons"] = ["--supercell", "1", "1", "1", "--mesh", "2", "2", "2"]
+    mine = [argv for argv in COMMANDS if argv[0] in USES]
+    assert {argv[0] for argv in mine} == USES
+    for argv in mine:
+        if argv[0] == "phonons" and find_spec("phonopy") is None:
+            continue
+        assert cli.main([*argv, *small.get(argv[0], [])]) == 0, argv
+        output = Path(argv[argv.index("--output") + 1] if "--output" in argv else argv[0])
+        assert {".csv", ".json", ".png"} <= {path.suffix for path in output.iterdir()}
 
 
 def test_the_make_targets_call_what_the_readme_says():

@@ -21,6 +21,7 @@ from hermnet.cli import main
 from hermnet.config import Recipe, resolve
 from hermnet.errors import InputError, Interrupted
 from hermnet.history import History
+from hermnet.lock import Lock
 from hermnet.task import PotentialTask
 from same import assert_same, assert_same_runs, raw
 
@@ -214,7 +215,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(
 def test_a_run_folder_that_another_process_writes(data: Path, tmp_path: Path):
     recipe = tiny.recipe(tmp_path, data, *SHORT)
     folder = runs.RunFolder.of(recipe.name, recipe.trainer)
-    lock = folder.prepare(resume=False)
+    lock = Lock(folder.lock)
+    folder.prepare(False, lock)
     before = sorted(tmp_path.rglob("*"))
     for options in ({}, {"overwrite": True}):
         with pytest.raises(InputError, match=rf"{folder.path} is in use by process {os.getpid()}"):

@@ -18,8 +18,9 @@ from hermnet.graph import AtomicGraph, collate
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential
-from hermnet.task import PotentialTask, TrainingOptions
+from hermnet.task import PotentialTask
 from hermnet.trainer import cpu_threads, quiet
+from hermnet.training_options import TrainingOptions
 
 MODEL = ModelOptions(
     relations="pair", n_channels=4, n_layers=1, n_radial=4, cutoff=3.0, dtype="float64"

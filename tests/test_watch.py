@@ -94,3 +94,25 @@ def test_no_process_outlives_another_by_a_minute(
     assert "Traceback" not in errors
     if victim == 1:
         assert first.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "code", "reason"),
+    [
+        ("InputError", 2, "error: process 1: frame 7 cannot be used"),
+        ("ValueError", 1, "error: process 1 failed: ValueError: frame 7 cannot be used"),
+    ],
+)
+def test_what_goes_wrong_in_one_process_is_said_by_the_first(
+    kind: str, code: int, reason: str, tmp_path: Path
+):
+    recipe = tiny.recipe_file(tmp_path, tiny.data(tmp_path / "data"))
+    fit = ("fit", "--config", str(recipe), "trainer.devices=2", "data.batch_size=1")
+    script = str(Path(ddp.__file__).with_name("failing.py"))
+    start = time.monotonic()
+    ((found, _, errors),) = ddp.answers([ddp.start(script, kind, *fit)], timeout=2 * MINUTE)
+    assert time.monotonic() - start < 2 * MINUTE
+    assert found == code, errors
+    assert [line for line in errors.splitlines() if line.startswith("error: ")] == [reason]
+    assert ("Traceback" in errors) == (kind == "ValueError"), "a bug keeps its traceback"

@@ -24,8 +24,9 @@ from hermnet.objective import Objective
 from hermnet.processes import n_processes, rank
 from hermnet.property_objective import PropertyObjective
 from hermnet.targets import Labels
-from hermnet.task import PotentialTask, TrainingOptions
+from hermnet.task import PotentialTask
 from hermnet.trainer import quiet
+from hermnet.training_options import TrainingOptions
 
 ELEMENTS = (1, 6, 7, 8)
 NAMES = ("CH3OH", "H2O", "CO2", "NH3", "CH4", "H2", "CH3CH2OH")  # most lack an element
@@ -69,7 +70,9 @@ class Recorder(pl.Callback):
         assert energy is not None
         self.energies.append(energy.clone())
 
-    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
+    ) -> None:
         for name, parameter in pl_module.named_parameters():
             if parameter.requires_grad:
                 assert parameter.grad is not None, name
@@ -89,6 +92,7 @@ def fit(case: dict[str, Any]) -> dict[str, Any]:
     task, data = _task(case, training)
     for name, parameter in task.named_parameters():
         parameter.requires_grad_(not any(part in name for part in case.get("frozen", ())))
+    before = [parameter.detach().clone() for parameter in task.parameters()]
     recorder = Recorder()
     several = {"strategy": "ddp", "devices": n_processes()} if n_processes() > 1 else {}
     with quiet():
@@ -112,6 +116,10 @@ def fit(case: dict[str, Any]) -> dict[str, Any]:
         "rank": rank(),
         "gradients": recorder.gradients,
         "weights": {k: v.detach().clone() for k, v in task.named_parameters()},
+        "moved": max(
+            float((now.detach() - then).abs().max())
+            for now, then in zip(task.parameters(), before, strict=True)
+        ),
         "energies": recorder.energies,
         "errors": {**fitted, **tested},
     }

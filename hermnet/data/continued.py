@@ -8,7 +8,7 @@ from typing import final
 
 from torch.utils.data import Sampler
 
-from hermnet.data.sampling import EpochSampler
+from hermnet.data.sampling import BoundedBatches, EvenBatches
 
 
 @final
@@ -17,22 +17,21 @@ class ContinuedBatches(Sampler[list[int]]):
 
     Args:
         batches: all batches of an epoch.
-        sampler: what their order comes from.
         epoch: the epoch that goes on.
         n_had: how many of its batches are left out.
     """
 
-    def __init__(
-        self, batches: Sampler[list[int]], sampler: EpochSampler, epoch: int, n_had: int
-    ) -> None:
-        self.sampler = sampler  # Lightning sets its epoch, but not before workers ask for it
+    def __init__(self, batches: EvenBatches | BoundedBatches, epoch: int, n_had: int) -> None:
+        self.sampler = (
+            batches.sampler
+        )  # Lightning sets its epoch, but not before workers ask for it
         self.sampler.set_epoch(epoch)
         self._batches = batches
         self._epoch, self._n_had = epoch, n_had
 
     def __len__(self) -> int:
         """Number of batches of a whole epoch, as Lightning counts on from those left out."""
-        return len(self._batches)  # type: ignore[arg-type]
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         """The rest of the epoch, or all of another one."""

@@ -18,8 +18,8 @@ from hermnet.data.files import FileDataModule
 from hermnet.data.graphs import GraphSequence
 from hermnet.data.shards import FORMAT, Graphs, Shard, write_shard
 from hermnet.data.staging import staged
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 from hermnet.graph import LABELS
 
 SHARD_SIZE = 50_000

@@ -11,8 +11,8 @@ from hermnet.data.labels import Labelling
 from hermnet.data.npz import read_npz
 from hermnet.data.splits import Indices, carve
 from hermnet.data.trajectory import Trajectory
-from hermnet.datamodule import GraphDataModule, at_least
-from hermnet.errors import InputError, nearest
+from hermnet.datamodule import GraphDataModule
+from hermnet.errors import InputError, at_least, nearest
 
 # sGDML's names of an array, and ours; some files say nuclear_charges.
 _ARRAYS = {"R": "positions", "E": "energy", "F": "forces"}

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import DataLoader
 
 from hermnet.data.continued import ContinuedBatches
-from hermnet.data.sampling import BoundedBatches, EpochSampler
+from hermnet.data.sampling import BoundedBatches, EpochSampler, EvenBatches
 
 
-def whole(sampler: EpochSampler, kind: str) -> BatchSampler | BoundedBatches:
+def whole(sampler: EpochSampler, kind: str) -> EvenBatches | BoundedBatches:
     if kind == "frames":
-        return BatchSampler(sampler, 3, drop_last=False)
+        return EvenBatches(sampler, 3)
     return BoundedBatches(sampler, [1 + k % 4 for k in range(20)], 12, "edges")
 
 
-def epochs(batches: BatchSampler | BoundedBatches | ContinuedBatches, first: int) -> list[object]:
+def epochs(batches: EvenBatches | BoundedBatches | ContinuedBatches, first: int) -> list[object]:
     found = []
     for epoch in range(first, 4):
         batches.sampler.set_epoch(epoch)
@@ -25,8 +25,7 @@ def epochs(batches: BatchSampler | BoundedBatches | ContinuedBatches, first: int
 @pytest.mark.parametrize(("epoch", "n_had"), [(0, 2), (2, 0), (2, 3), (1, 7)])
 def test_the_rest_of_the_epoch_and_then_whole_ones(kind: str, epoch: int, n_had: int):
     expected = epochs(whole(EpochSampler(20, 5), kind), epoch)
-    sampler = EpochSampler(20, 5)
-    batches = ContinuedBatches(whole(sampler, kind), sampler, epoch, n_had)
+    batches = ContinuedBatches(whole(EpochSampler(20, 5), kind), epoch, n_had)
     assert len(batches) == len(expected[0])
     expected[0] = expected[0][n_had:]
     assert list(batches) == expected[0], "before anybody has set the epoch: workers begin early"
@@ -35,8 +34,7 @@ def test_the_rest_of_the_epoch_and_then_whole_ones(kind: str, epoch: int, n_had:
 
 
 def test_a_loader_with_workers_begins_in_the_right_epoch():
-    sampler = EpochSampler(20, 5)
     expected = epochs(whole(EpochSampler(20, 5), "frames"), 2)[0][1:]
-    batches = ContinuedBatches(whole(sampler, "frames"), sampler, 2, 1)
+    batches = ContinuedBatches(whole(EpochSampler(20, 5), "frames"), 2, 1)
     loader = DataLoader(range(20), batch_sampler=batches, num_workers=1, collate_fn=list)
     assert list(loader) == expected

@@ -1,0 +1,184 @@
+"""`HermNetCalculator`: trained models as a calculator of ASE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from hermnet.checkpoint import load_model
+from hermnet.compiled import CompiledEvaluator
+from hermnet.elements import symbol
+from hermnet.errors import InputError
+from hermnet.graph import AtomicGraph
+from hermnet.neighbors import graph_from_atoms
+from hermnet.network import Network
+from hermnet.potential import Potential, Prediction
+from hermnet.property_model import PropertyModel
+from hermnet.skin import SkinNeighbors
+
+Array = NDArray[np.float64]
+_ENERGIES = ("energy", "free_energy", "energies", "forces", "stress")
+_SPREADS = ("energy_std", "forces_std")
+_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx yy zz yz xz xy
+
+
+@final
+class HermNetCalculator(Calculator):
+    """Energy, forces and stress of a potential, or of several as a committee.
+
+    Results are ``energy`` and ``free_energy`` (the same, eV), ``energies`` of the atoms (eV),
+    ``forces`` (eV/A) and, where the cell has a volume, ``stress`` (xx yy zz yz xz xy in eV/A^3,
+    positive under tension). A committee gives the mean of its members, and ``energy_std`` (eV) and
+    ``forces_std`` (n_atoms, 3, eV/A): the members' root mean square deviation from that mean. A
+    model of the dipole, alone or beside potentials, gives ``dipole`` (e A).
+
+    Neighbor lists are a little longer than the cutoff and last until an edge could be missing.
+
+    It can be pickled and copied; the copy holds the weights and needs no files.
+
+    Args:
+        checkpoints: of one or several runs, such as ``runs/quickstart/checkpoints/best.ckpt``.
+        device: where to compute; by default on the GPU where there is one.
+        dtype: ``float32`` or ``float64``; by default as trained.
+        compile: whether to compile the potentials at their first use, for long simulations.
+        skin: in A; see `hermnet.SkinNeighbors`.
+
+    Raises:
+        InputError: for a file that is no usable checkpoint, a model that has neither energies nor
+            dipoles, a device that is not there, members that know different elements, and, when
+            it computes, for an element that a model does not know.
+    """
+
+    name = "hermnet"
+
+    def __init__(
+        self,
+        checkpoints: str | Path | Sequence[str | Path],
+        device: torch.device | str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        skin: float = 0.5,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # ASE has few types
+        paths = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
+        if not paths:
+            raise InputError("a calculator needs at least one checkpoint")
+        self.device = _usable_device(device)
+        models = [load_model(path, self.device, dtype) for path in paths]
+        loaded = list(zip(map(str, paths), models, strict=True))
+        self.potentials = [model for model in models if isinstance(model, Potential)]
+        self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, Potential)]
+        for model in models:
+            model.requires_grad_(False)
+        for potential in self.potentials:
+            if compile:
+                potential.evaluate = CompiledEvaluator()
+        self.implemented_properties = self._implemented()
+        self.elements = _common_elements(loaded)
+        self.cutoff = max(model.cutoff for model in models)
+        self._neighbors = SkinNeighbors(self.cutoff, skin)
+
+    @property
+    def n_searches(self) -> int:
+        """How often a neighbor list had to be made."""
+        return self._neighbors.n_searches
+
+    def _implemented(self) -> list[str]:
+        names = list(_ENERGIES) if self.potentials else []
+        names += _SPREADS if len(self.potentials) > 1 else ()
+        return [*names, "dipole"] if self.dipoles else names
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results` with everything; see the class.
+
+        Raises:
+            InputError: for an element that a model does not know, no atoms, positions that are not
+                finite or a periodic cell without volume.
+        """
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        if self.atoms is None:
+            raise InputError("there is no structure to compute")
+        strangers = sorted(set(self.atoms.numbers.tolist()) - set(self.elements))
+        graph = graph_from_atoms(self.atoms)
+        if strangers:
+            raise InputError(
+                f"the potential does not know {', '.join(map(symbol, strangers))}; "
+                f"it was trained on {', '.join(map(symbol, self.elements))}"
+            )
+        graph = self._neighbors(graph).to(self.device)
+        self.results = self._energies(graph) if self.potentials else {}
+        if self.dipoles:
+            with torch.no_grad():
+                values = [_numpy(m(graph).values * m.internal)[0] for m in self.dipoles]
+            self.results["dipole"] = np.mean(values, axis=0)
+
+    def _energies(self, graph: AtomicGraph) -> dict[str, Any]:
+        with torch.no_grad():
+            found = [_arrays(potential(graph, stress=True)) for potential in self.potentials]
+        mean = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+        results: dict[str, Any] = {**mean, "energy": float(mean["energy"])}
+        results["free_energy"] = results["energy"]
+        if not np.isfinite(mean["stress"]).all():
+            del results["stress"]  # there is no volume
+        if len(found) > 1:
+            results["energy_std"] = float(np.std([one["energy"] for one in found]))
+            results["forces_std"] = np.std([one["forces"] for one in found], axis=0)
+        return results
+
+
+def _arrays(prediction: Prediction) -> dict[str, Array]:
+    """What one potential says of one structure, in float64 and ASE's order."""
+    assert prediction.forces is not None
+    assert prediction.stress is not None
+    return {
+        "energy": _numpy(prediction.energy)[0],
+        "energies": _numpy(prediction.atomic_energies),
+        "forces": _numpy(prediction.forces),
+        "stress": _numpy(prediction.stress)[0][_VOIGT],
+    }
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    array: Array = tensor.double().cpu().numpy()
+    return array
+
+
+def _usable_device(device: torch.device | str | None) -> torch.device:
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # what torch says of a device it lacks
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device '{name}' cannot be used: {reason}") from error
+
+
+def _of_dipoles(model: Network, path: str) -> PropertyModel:
+    if isinstance(model, PropertyModel) and [t.from_dipole for t in model.targets] == [True]:
+        return model
+    raise InputError(
+        f"{path} holds a model of {', '.join(model.units)}; a calculator takes potentials and "
+        "models of the dipole vector"
+    )
+
+
+def _common_elements(models: Sequence[tuple[str, Network]]) -> tuple[int, ...]:
+    (first, known), *others = ((path, sorted(model.elements)) for path, model in models)
+    for path, elements in others:
+        if elements != known:
+            raise InputError(
+                f"{path} knows {', '.join(map(symbol, elements))}, but {first} "
+                f"{', '.join(map(symbol, known))}; members of a committee know the same elements"
+            )
+    return tuple(known)
