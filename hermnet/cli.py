@@ -94,7 +94,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         if arguments.overrides:
             name, found = arguments.command, arguments.overrides[0]
             raise InputError(f"unexpected '{found}'; see hermnet {name} --help")
-    elif arguments.config is None:
+    elif arguments.config is None and vars(arguments).get("folder") is None:
         raise InputError(
             "--config is missing: give a recipe's name (hermnet list configs) or a path"
         )
@@ -110,7 +110,12 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     parser.add_argument("--version", action=_Version, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    fit = _add(commands, "fit", "train a model and write its run folder", _fit)
+    fit = _add(
+        commands,
+        "fit",
+        "train a model and write its run folder",
+        _run("fit", "resume", "overwrite"),
+    )
     fit.add_argument(
         "--resume",
         nargs="?",
@@ -119,18 +124,20 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
         help="continue from this checkpoint; without PATH from the run's last one",
     )
     fit.add_argument("--overwrite", action="store_true", help="replace an existing run")
-    for name, text, run in (
-        ("validate", "errors on the validation set", _validate),
-        ("test", "errors on the test set", _test),
-        ("predict", "write predictions as extended xyz", _predict),
+    for name, text, *more in (
+        ("validate", "errors on the validation set"),
+        ("test", "errors on the test set"),
+        ("predict", "write predictions as extended xyz", "output"),
     ):
-        command = _add(commands, name, text, run)
+        command = _add(commands, name, text, _run(name, "checkpoint", *more))
         command.add_argument(
             "--checkpoint", metavar="PATH", help="by default the best one of the recipe's run"
         )
     commands.choices["predict"].add_argument(
         "--output", metavar="PATH", help="file to write, by default in the run folder"
     )
+    plot = _add(commands, "plot", "draw the pictures of a run again", _plot)
+    plot.add_argument("folder", nargs="?", metavar="RUN_FOLDER", help="instead of --config")
     actions = _add_data(commands)
     _add_list(commands)
     inspect = commands.add_parser(
@@ -229,36 +236,26 @@ def _recipe(arguments: argparse.Namespace) -> Recipe | None:
     return recipe
 
 
-def _fit(arguments: argparse.Namespace) -> None:
-    recipe = _recipe(arguments)
-    if recipe is not None:
-        from hermnet import runs
+def _run(name: str, *options: str) -> Callable[[argparse.Namespace], None]:
+    """What a command does that hands recipe and options to the function of its name in `runs`."""
 
-        runs.fit(recipe, resume=arguments.resume, overwrite=arguments.overwrite)
+    def run(arguments: argparse.Namespace) -> None:
+        recipe = _recipe(arguments)
+        if recipe is not None:
+            from hermnet import runs
 
+            getattr(runs, name)(recipe, **{key: getattr(arguments, key) for key in options})
 
-def _validate(arguments: argparse.Namespace) -> None:
-    recipe = _recipe(arguments)
-    if recipe is not None:
-        from hermnet import runs
-
-        runs.validate(recipe, checkpoint=arguments.checkpoint)
+    return run
 
 
-def _test(arguments: argparse.Namespace) -> None:
-    recipe = _recipe(arguments)
-    if recipe is not None:
-        from hermnet import runs
+def _plot(arguments: argparse.Namespace) -> None:
+    if arguments.folder is not None:
+        from hermnet.folder import recipe_of
 
-        runs.test(recipe, checkpoint=arguments.checkpoint)
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    recipe = _recipe(arguments)
-    if recipe is not None:
-        from hermnet import runs
-
-        runs.predict(recipe, checkpoint=arguments.checkpoint, output=arguments.output)
+        arguments.config, where = recipe_of(arguments.folder)
+        arguments.overrides = [*arguments.overrides, where]
+    _run("plot")(arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:

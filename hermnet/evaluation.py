@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hermnet.force_errors import ForceErrors, Groups
 from hermnet.graph import AtomicGraph
 from hermnet.metrics import ErrorSums
 from hermnet.plots import parity
@@ -37,12 +38,14 @@ class SplitResult:
             energies relative to the mean label.
         periodic: whether a structure has periodic directions.
         units: the unit of each property; empty for energies, forces and stress.
+        forces_by: errors of the forces by element and by relation; empty without forces.
     """
 
     errors: dict[str, float]
     pairs: dict[str, tuple[Array, Array]]
     periodic: bool
     units: dict[str, str] = field(default_factory=dict)
+    forces_by: Groups = field(default_factory=dict)
 
 
 @dataclass
@@ -70,11 +73,13 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
         potential: the potential.
         graphs: batches with labels.
     """
-    sums, pairs, periodic, stress = ErrorSums(), _Pairs(), False, False
+    sums, pairs, groups = ErrorSums(), _Pairs(), ForceErrors(potential)
+    periodic = False
     for graph in graphs:
         stress = graph.stress is not None
         for moved, prediction in predict_batches(potential, [graph], stress=stress):
             sums.update(prediction, moved)
+            groups.update(prediction, moved)
             _add_pairs(pairs, moved, prediction)
             periodic = periodic or bool(moved.pbc.any())
     errors = {name: _MILLI * value for name, value in sums.reduce(lambda t: t).items()}
@@ -82,7 +87,7 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
     if "energy" in joined:
         labels, predictions = joined["energy"]
         joined["energy"] = _MILLI * (labels - labels.mean()), _MILLI * (predictions - labels.mean())
-    return SplitResult(errors, joined, periodic)
+    return SplitResult(errors, joined, periodic, forces_by=groups.result())
 
 
 def evaluate_properties(

@@ -87,6 +87,16 @@ class RunFolder:
         return self.path / "parity.png"
 
     @property
+    def element_errors(self) -> Path:
+        """The errors of the forces by element and by relation, as JSON."""
+        return self.path / "errors_by_element.json"
+
+    @property
+    def element_errors_picture(self) -> Path:
+        """The picture of these."""
+        return self.path / "errors_by_element.png"
+
+    @property
     def predictions(self) -> Path:
         """Where `predict` writes by default."""
         return self.path / "predictions.xyz"
@@ -200,7 +210,8 @@ class RunFolder:
             if folder.is_dir():
                 shutil.rmtree(folder)
         texts = (self.recipe, self.splits, self.starts, self.results, self.predictions)
-        for file in (*texts, self.learning_curve, self.parity):
+        pictures = (self.learning_curve, self.parity, self.element_errors_picture)
+        for file in (*texts, self.element_errors, *pictures):
             file.unlink(missing_ok=True)
 
     def is_empty(self) -> bool:
@@ -218,3 +229,17 @@ class RunFolder:
         # A recipe alone is a run that ended before its first checkpoint, or a file of the user's.
         started = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
         return started or self.recipe.exists()
+
+
+def recipe_of(path: str) -> tuple[str, str]:
+    """The recipe file of the run in a folder, and the override that says where the folder is.
+
+    Raises:
+        InputError: if no run is there.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise InputError(f"there is no folder {path}; give the folder of a run")
+    if not folder.recipe.is_file():
+        raise InputError(f"{path} is no run's folder: it has no {folder.recipe.name}")
+    return str(folder.recipe), f"trainer.default_root_dir={json.dumps(path)}"

@@ -75,7 +75,7 @@ class ForceErrors:
     def result(self) -> Groups:
         """The errors of all elements and relations that have labels; empty without any."""
         names = [
-            [symbol(z) if z else "X" for z in range(_N_NUMBERS)],
+            ["", *map(symbol, range(1, _N_NUMBERS))],
             list(self._potential.relation_labels),
         ]
         groups = {}

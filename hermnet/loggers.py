@@ -113,10 +113,13 @@ def make_loggers(given: Any, place: Place) -> Any:
         return False
     check_installed(given)
     specs = DEFAULT if given in (None, True) else _listed(given)
-    return [
-        LOGGERS[spec](place) if is_name(spec) else build(spec, Logger)  # type: ignore[type-abstract]
-        for spec in specs
-    ]
+    return [_logger(spec, place) for spec in specs]
+
+
+def _logger(spec: Any, place: Place) -> Logger:
+    if is_name(spec):
+        return LOGGERS[spec](place)
+    return build(spec, Logger)  # type: ignore[type-abstract]
 
 
 def _listed(given: Any) -> list[Any]:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-_DPI = 150
+DPI = 150
 _IN_A_ROW = 4  # panels
-_COLOURS = {"train": "#8da0cb", "val": "#fc8d62", "test": "#1b6a4b"}
+COLOURS = {"train": "#8da0cb", "val": "#fc8d62", "test": "#1b6a4b"}
 
 
-def _figure(n_panels: int) -> tuple[Any, Any]:
+def new_figure(n_panels: int) -> tuple[Any, Any]:
     """A figure and its panels, (n_panels,), in as many rows as it takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: its import takes a second
     from matplotlib.figure import Figure
@@ -65,9 +65,9 @@ def learning_curve(
     """
     curves = read_curves(logs)
     loss = {name: points for name, points in curves.items() if name == "train_loss"}
-    figure, (left, right) = _figure(2)
+    figure, (left, right) = new_figure(2)
     for points in loss.values():
-        left.plot(points[:, 0] + 1, points[:, 1], color=_COLOURS["train"])
+        left.plot(points[:, 0] + 1, points[:, 1], color=COLOURS["train"])
     for name, label in errors.items():
         if name in curves:
             right.plot(curves[name][:, 0] + 1, curves[name][:, 1], label=label)
@@ -77,7 +77,7 @@ def learning_curve(
         right.legend(frameon=False)
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)
 
 
 def parity(
@@ -92,7 +92,7 @@ def parity(
         labels: each target's name with its unit.
         path: PNG to write.
     """
-    figure, axes = _figure(len(pairs))
+    figure, axes = new_figure(len(pairs))
     for axis, (target, splits) in zip(axes, pairs.items(), strict=True):
         for split, (label, prediction) in splits.items():
             mae = float(np.mean(np.abs(prediction - label)))
@@ -102,7 +102,7 @@ def parity(
                 ".",
                 markersize=3,
                 alpha=0.4,
-                color=_COLOURS.get(split),
+                color=COLOURS.get(split),
                 label=f"{split}, MAE {mae:.3g}",
                 rasterized=True,
             )
@@ -111,4 +111,4 @@ def parity(
         axis.set(title=labels[target], xlabel="label", ylabel="prediction")
         axis.legend(frameon=False, markerscale=4)
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=DPI)

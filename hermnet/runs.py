@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,14 +18,15 @@ from hermnet.datamodule import GraphDataModule
 from hermnet.datasets import load_data
 from hermnet.elements import symbol
 from hermnet.errors import InputError
-from hermnet.evaluation import SplitResult, draw_parity, error_table
+from hermnet.evaluation import SplitResult, error_table
 from hermnet.folder import RunFolder
 from hermnet.freezing import freeze
 from hermnet.launch import Children, adopt, launched
 from hermnet.lock import Lock
+from hermnet.loggers import check_installed
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
-from hermnet.plots import learning_curve
+from hermnet.pictures import draw, drawn, evaluated, write_results
 from hermnet.position import Position
 from hermnet.prediction import write_extxyz
 from hermnet.processes import from_first, n_processes, rank
@@ -63,6 +63,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
         Interrupted: when SIGINT or SIGTERM has ended training and everything is saved.
         LostProcessError: when another process of the run is gone.
     """
+    check_installed(recipe.trainer.get("logger"))
     folder = RunFolder.of(recipe.name, recipe.trainer)
     lock = Lock(folder.lock)
     try:
@@ -133,6 +134,23 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
     n_frames = write_extxyz(path, workflow.predict(model, data.eval_dataloader(split)))
     print(f"{n_frames} frames with {workflow.predicted(model)} in {path}")
     return path
+
+
+def plot(recipe: Recipe) -> list[Path]:
+    """Draw the pictures of the recipe's run again, from its logs and its best checkpoint.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: there is no such run, or its data cannot be used.
+    """
+    model, data, folder = _trained(recipe, None)
+    _check_elements(data, model, data.splits())
+    draw(folder, model, evaluated(model, data))
+    paths = drawn(folder)
+    print(f"plots: {' '.join(map(str, paths)) or 'none'}")
+    return paths
 
 
 def _errors(
@@ -268,17 +286,12 @@ def _report(
 
     checkpoint = folder.usable_checkpoint()
     model = load_model(checkpoint, device)
-    workflow = workflow_of(model.options)
-    splits = [name for name in data.splits() if name != "predict"]
-    results = {split: workflow.evaluate(model, data, split) for split in splits}
-    errors = {split: result.errors for split, result in results.items()}
-    write_atomically(folder.results, json.dumps(errors, indent=2) + "\n")
-    draw_parity(results, folder.parity)
-    if folder.metrics():
-        learning_curve(folder.metrics(), folder.learning_curve, workflow.curves(model))
-    plots = [str(path) for path in (folder.learning_curve, folder.parity) if path.is_file()]
+    results = evaluated(model, data)
+    write_results(folder, results)
+    draw(folder, model, results)
     console = Console()
     console.print(error_table(results))
-    console.print(f"plots: {' '.join(plots) or 'none'}", soft_wrap=True)
+    plots = " ".join(map(str, drawn(folder)))
+    console.print(f"plots: {plots or 'none'}", soft_wrap=True)
     console.print(f"model: {checkpoint}", soft_wrap=True)
     return results

@@ -15,6 +15,7 @@ from hermnet.classes import element_classes
 from hermnet.datamodule import DATAMODULES
 from hermnet.envelopes import make_envelope
 from hermnet.errors import InputError, InputErrors, nearest
+from hermnet.loggers import check_name, is_name
 from hermnet.model_options import ModelOptions
 from hermnet.radial import make_radial_basis
 from hermnet.readouts import FILLED, READOUTS, targets_of
@@ -99,19 +100,38 @@ def check_training(given: dict[str, Any], errors: list[str]) -> TrainingOptions 
 def check_trainer(given: dict[str, Any], errors: list[str]) -> dict[str, Any]:
     """Arguments of Lightning's Trainer, without its defaults: those are its own business."""
     from pytorch_lightning import Callback, Trainer
-    from pytorch_lightning.loggers import Logger
 
     lists: dict[str, Any] = {}
-    for key, base in {"callbacks": Callback, "logger": Logger}.items():
-        if isinstance(given.get(key), list):
-            lists[key] = [
-                _check_class_path(spec, base, f"trainer.{key}[{index}]", errors)
-                for index, spec in enumerate(given[key])
-            ]
+    if isinstance(given.get("callbacks"), list):
+        lists["callbacks"] = [
+            _check_class_path(spec, Callback, f"trainer.callbacks[{index}]", errors)
+            for index, spec in enumerate(given["callbacks"])
+        ]
+    loggers = given.get("logger")
+    if isinstance(loggers, list):
+        lists["logger"] = [
+            _check_logger(spec, f"trainer.logger[{index}]", errors)
+            for index, spec in enumerate(loggers)
+        ]
+    elif isinstance(loggers, str | Mapping):
+        lists["logger"] = _check_logger(loggers, "trainer.logger", errors)
     others = {key: value for key, value in given.items() if key not in lists}
     values, found = check_options(Trainer, others, "trainer")
     errors += found
     return {**values, **lists}
+
+
+def _check_logger(spec: Any, path: str, errors: list[str]) -> Any:
+    """A logger's name, or ``class_path`` and arguments."""
+    from pytorch_lightning.loggers import Logger
+
+    if not is_name(spec):
+        return _check_class_path(spec, Logger, path, errors)
+    try:
+        check_name(spec)
+    except InputError as error:
+        errors.append(f"{path}: {error}")
+    return spec
 
 
 def check_together(model: ModelOptions, training: TrainingOptions, errors: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.callbacks import ProgressBar
 
 from hermnet.averaging import MovingAverage
 from hermnet.checkpoint_io import SafeCheckpointIO
@@ -20,11 +20,14 @@ from hermnet.config import Recipe
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.folder import RunFolder
-from hermnet.metrics_log import MetricsLog
+from hermnet.loggers import Place, make_loggers
 from hermnet.non_finite import FiniteSteps
 from hermnet.processes import started_as
+from hermnet.progress import Shown, progress_callbacks
 from hermnet.saving import Saving
+from hermnet.summary import Summary
 from hermnet.task import PotentialTask
+from hermnet.workflows import workflow_of
 
 # Lightning's own defaults do not suit forces (inference mode forbids them) or our samplers.
 _DEFAULTS: dict[str, Any] = {
@@ -58,14 +61,18 @@ def make_trainer(
             "training.scheduler: it follows the validation error, but there are no val frames"
         )
     skips = recipe.training.non_finite == "skip"
-    callbacks: list[Callback] = [FiniteSteps(folder.non_finite, data, skips)]
+    callbacks: list[Callback] = [
+        Summary(task.potential, data, recipe.training.compile),
+        FiniteSteps(folder.non_finite, data, skips),
+    ]
     if recipe.training.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.training.ema_decay))
     callbacks.append(Saving(folder, recipe, task.monitor() if has_val else None))
     callbacks += [build(spec, Callback) for spec in options.pop("callbacks", None) or []]
-    options["callbacks"] = callbacks
+    options["callbacks"] = _with_progress(callbacks, options, task)
     options["plugins"] = [*_as_list(options.get("plugins")), SafeCheckpointIO()]
-    options["logger"] = _loggers(options.get("logger"), folder, resume)
+    place = Place(folder, recipe.name, folder.n_starts() if resume else 0)
+    options["logger"] = make_loggers(options.get("logger"), place)
     options["default_root_dir"] = folder.path
     options.setdefault("log_every_n_steps", min(_LOG_EVERY, len(data.train_dataloader())))
     if not has_val:
@@ -76,24 +83,24 @@ def make_trainer(
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
 
+def _with_progress(
+    callbacks: list[Callback], options: dict[str, Any], task: PotentialTask
+) -> list[Callback]:
+    """Add what shows the progress, unless the recipe has a bar of its own or wants none."""
+    has_own = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    if has_own or options.get("enable_progress_bar") is False:
+        return callbacks
+    labels = workflow_of(task.potential.options).curves(task.potential)
+    added = progress_callbacks(Shown(task.monitor(), labels))
+    # Lightning would add a bar of its own to the lines.
+    options["enable_progress_bar"] = any(isinstance(new, ProgressBar) for new in added)
+    return [*callbacks, *added]
+
+
 def _as_list(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _loggers(given: Any, folder: RunFolder, resume: bool) -> Any:
-    if isinstance(given, list):
-        return [build(spec, Logger) for spec in given]  # type: ignore[type-abstract]
-    if given not in (None, True):
-        return given
-    start = folder.n_starts() if resume else 0
-    csv, tensorboard = folder.csv_log(start), folder.tensorboard_log(start)
-    # A version would be shown in the progress bar, where it says nothing.
-    return [
-        MetricsLog(csv.parent, name=csv.name, version=""),
-        TensorBoardLogger(tensorboard.parent, name=tensorboard.name, version=""),
-    ]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hermnet.errors import InputError
-from hermnet.folder import RunFolder
+from hermnet.folder import RunFolder, recipe_of
 from hermnet.lock import Lock
 
 
@@ -125,3 +125,10 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
             folder.check(overwrite=False, resume=False)
         with pytest.raises(InputError, match="cannot write to"):
             prepare(folder, resume=False)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path):
+    with pytest.raises(InputError, match="is no run's folder: it has no recipe.yaml"):
+        recipe_of(str(tmp_path))
+    with pytest.raises(InputError, match="there is no folder .*/none"):
+        recipe_of(str(tmp_path / "none"))
