@@ -110,6 +110,26 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     parser.add_argument("--version", action=_Version, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
+    _add_runs(commands)
+    actions = _add_data(commands)
+    _add_list(commands)
+    inspect = commands.add_parser(
+        "inspect",
+        help="what a checkpoint is",
+        description="Print what a checkpoint is.",
+        allow_abbrev=False,
+    )
+    inspect.add_argument("checkpoint", metavar="PATH")
+    inspect.set_defaults(run=_inspect, parser="inspect")
+    add_property_commands(commands)
+    parsers: dict[str, argparse.ArgumentParser] = {
+        **commands.choices,
+        **{f"data {k}": v for k, v in actions.choices.items()},
+    }
+    return parser, parsers
+
+
+def _add_runs(commands: argparse._SubParsersAction[_Parser]) -> None:
     fit = _add(
         commands,
         "fit",
@@ -138,22 +158,6 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     )
     plot = _add(commands, "plot", "draw the pictures of a run again", _plot)
     plot.add_argument("folder", nargs="?", metavar="RUN_FOLDER", help="instead of --config")
-    actions = _add_data(commands)
-    _add_list(commands)
-    inspect = commands.add_parser(
-        "inspect",
-        help="what a checkpoint is",
-        description="Print what a checkpoint is.",
-        allow_abbrev=False,
-    )
-    inspect.add_argument("checkpoint", metavar="PATH")
-    inspect.set_defaults(run=_inspect, parser="inspect")
-    add_property_commands(commands)
-    parsers: dict[str, argparse.ArgumentParser] = {
-        **commands.choices,
-        **{f"data {k}": v for k, v in actions.choices.items()},
-    }
-    return parser, parsers
 
 
 def _add_list(commands: argparse._SubParsersAction[_Parser]) -> None:

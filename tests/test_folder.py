@@ -128,7 +128,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path):
-    with pytest.raises(InputError, match="is no run's folder: it has no recipe.yaml"):
+    with pytest.raises(InputError, match=r"is no run's folder: it has no recipe.yaml"):
         recipe_of(str(tmp_path))
-    with pytest.raises(InputError, match="there is no folder .*/none"):
+    with pytest.raises(InputError, match=r"there is no folder .*/none"):
         recipe_of(str(tmp_path / "none"))

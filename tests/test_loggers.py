@@ -19,7 +19,7 @@ def test_an_unknown_name():
 @pytest.mark.parametrize("given", ["wandb", ["csv", "wandb"]])
 def test_a_missing_package(given: object, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="wandb needs a package .*; pip install wandb"):
+    with pytest.raises(InputError, match=r"wandb needs a package .*; pip install wandb"):
         check_installed(given)
 
 
