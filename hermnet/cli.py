@@ -113,12 +113,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     _add_runs(commands)
     actions = _add_data(commands)
     _add_list(commands)
-    inspect = commands.add_parser(
-        "inspect",
-        help="what a checkpoint is",
-        description="Print what a checkpoint is.",
-        allow_abbrev=False,
-    )
+    inspect = commands.add_parser("inspect", help="what a checkpoint is", allow_abbrev=False)
     inspect.add_argument("checkpoint", metavar="PATH")
     inspect.set_defaults(run=_inspect, parser="inspect")
     add_property_commands(commands)
