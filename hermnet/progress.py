@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Checkpoint, RichProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
+from torch.optim import Optimizer
 
 from hermnet.pace import Meter
 
@@ -101,10 +102,15 @@ class ProgressLines(Checkpoint):
         self._meter = meter
         self._shown = shown
         self._spoke = 0.0
+        self._rate: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to wait."""
+        """Begin to wait, and watch the rate that steps use: when an epoch ends it is the next's."""
         self._spoke = time.monotonic()
+        trainer.optimizers[0].register_step_pre_hook(self._note_rate)
+
+    def _note_rate(self, optimizer: Optimizer, *_: Any) -> None:
+        self._rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(
         self,
@@ -123,8 +129,8 @@ class ProgressLines(Checkpoint):
         """Say how the epoch went."""
         metrics = trainer.callback_metrics
         errors = self._shown.line(metrics)
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        told = [_losses(metrics), f"val MAE {errors}" if errors else "", f"lr {rate:.3g}"]
+        rate = "" if self._rate is None else f"lr {self._rate:.3g}"
+        told = [_losses(metrics), f"val MAE {errors}" if errors else "", rate]
         self._say(trainer, [part for part in told if part])
 
     def _say(self, trainer: pl.Trainer, parts: list[str]) -> None:

@@ -55,6 +55,8 @@ def test_everything_is_in_the_run_folder(finished: runs.Run):
         "results.json",
         "learning_curve.png",
         "parity.png",
+        "errors_by_element.json",
+        "errors_by_element.png",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "csv_0/metrics.csv",
