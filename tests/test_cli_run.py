@@ -103,7 +103,7 @@ def test_a_fit_says_what_it_does(story: dict[str, Any]):
     assert "forces RMSE" in answer.out
     assert "meV/A" in answer.out
     assert lines[-2].startswith("plots: ")
-    assert lines[-2].endswith("run/parity.png")
+    assert lines[-2].endswith("run/errors_by_element.png")
     assert lines[-1].endswith("run/checkpoints/best.ckpt")
 
 
@@ -236,8 +236,9 @@ def test_as_a_program(data: Path, tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "warning: relations with few training edges: C (40), O (40)\n"
-    assert "val_forces_mae" in done.stdout
-    assert "Epoch 1/1" in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    assert [line.partition(" | ")[0] for line in told] == ["epoch 1/2", "epoch 2/2"]
+    assert all(" | val MAE forces " in line for line in told)
     errors = json.loads((tmp_path / "run/results.json").read_text())
     assert set(errors) == {"train", "val", "test"}
 
