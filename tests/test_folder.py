@@ -26,6 +26,7 @@ def run(tmp_path: Path) -> RunFolder:
     folder.checkpoints.mkdir(parents=True)
     own = [folder.recipe, folder.best, folder.last, folder.results]
     own += [folder.learning_curve, folder.parity, folder.predictions]
+    own += [folder.element_errors, folder.element_errors_picture]
     for start in range(12):
         own += [folder.csv_log(start) / "metrics.csv", folder.tensorboard_log(start) / "events"]
     for path in own:

@@ -29,8 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("draw_parity", "learning_curve"):
-        monkeypatch.setattr(runs, name, lambda *_: None)
+    monkeypatch.setattr(runs, "draw", lambda *_: None)
 
 
 def spoil_loss(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:

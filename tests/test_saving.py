@@ -34,8 +34,7 @@ SCHEDULER = "training.scheduler.class_path=torch.optim.lr_scheduler."
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither pictures nor waiting for the disk, which take longer than the runs."""
-    for name in ("draw_parity", "learning_curve"):
-        monkeypatch.setattr(runs, name, lambda *_: None)
+    monkeypatch.setattr(runs, "draw", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
