@@ -96,9 +96,9 @@ class Phonons(Report):
             lines.append(f"note: a force of {self.residual:.2g} eV/A was left in the structure")
         if self.kink > _KINKED:
             lines.append(
-                f"note: half a displacement gives forces that are {self.kink:.0%} off half of them: "
-                "the potential has a kink there, as painn and rmconv have at sites of high "
-                "symmetry, and frequencies depend on --displacement"
+                f"note: half a displacement gives forces {self.kink:.0%} off half of them: the "
+                "potential has a kink there, as painn and rmconv have at sites of high symmetry, "
+                "and frequencies depend on --displacement"
             )
         return lines
 
