@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ase.io
 import pytest
+import torch
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
@@ -165,6 +166,15 @@ def test_a_checkpoint_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[st
     missing = str(tmp_path / "best.ckpt")
     assert cli.main(["relax", str(tmp_path / "copper.cif"), "--checkpoint", missing]) == 2
     assert f"error: there is no checkpoint {missing}" in capsys.readouterr().err
+
+
+def test_threads_are_few_unless_asked_for(copper: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    assert command("eos copper.cif") == 0
+    assert command("eos copper.cif --overwrite --threads 2") == 0
+    assert command("eos copper.cif --overwrite --threads 0") == 2
+    assert asked == [1, 2]
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]):
