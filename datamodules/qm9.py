@@ -30,7 +30,7 @@ from hermnet.data.qm9 import (
     read_archive,
     read_excluded,
 )
-from hermnet.data.splits import Indices, carve
+from hermnet.data.splits import Indices, carve, check_indices
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError, at_least, nearest
 from hermnet.units import scalar_unit
@@ -107,9 +107,7 @@ class QM9(GraphDataModule):
         frames, split = self._packed(path) if path.suffix == ".npz" else (self._archive(path), None)
         if self._indices is None:
             self._indices = self._split(len(frames)) if split is None else self._parts(path, split)
-        last = max(index for part in self._indices.values() for index in part)
-        if last >= len(frames):
-            raise InputError(f"the run's splits name molecule {last}, {path} holds {len(frames)}")
+        check_indices(self._indices, len(frames), path)
         units = dict(zip(self.scalar_names, self.scalar_units, strict=True))
         labelling = Labelling.parse((), scalars=units)
         return {split: graphs_of(frames, labelling, part) for split, part in self._indices.items()}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from hermnet.data.graphs import GraphSequence, graphs_of
 from hermnet.data.labels import Labelling
 from hermnet.data.npz import read_npz
-from hermnet.data.splits import Indices, carve
+from hermnet.data.splits import Indices, carve, check_indices
 from hermnet.data.trajectory import Trajectory
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError, at_least, nearest
@@ -72,11 +72,7 @@ class SGDMLDataModule(GraphDataModule, ABC):
             wanted = {name: n for name, n in parts.items() if n is not None}
             rest = "test" if self.n_test is None else None
             self._indices = carve(len(frames), wanted, self.seed, rest=rest)
-        last = max((index for part in self._indices.values() for index in part), default=0)
-        if last >= len(frames):
-            raise InputError(
-                f"the run's splits name frame {last}, but {self._path()} holds {len(frames)}"
-            )
+        check_indices(self._indices, len(frames), self._path())
         labelling = Labelling.parse(("energy", "forces"), units=units)
         return {split: graphs_of(frames, labelling, part) for split, part in self._indices.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -67,3 +68,14 @@ def _count(name: str, part: float, n_frames: int) -> int:
     if part != int(part):
         raise InputError(f"n_{name} must be a whole number of frames or a fraction, not {part}")
     return int(part)
+
+
+def check_indices(indices: Indices, n_frames: int, path: Path) -> None:
+    """Refuse the splits of an earlier run where the file has become shorter since.
+
+    Raises:
+        InputError: it names the first frame that is missing.
+    """
+    last = max((index for part in indices.values() for index in part), default=0)
+    if last >= n_frames:
+        raise InputError(f"the run's splits name frame {last}, but {path} holds {n_frames}")

@@ -95,6 +95,13 @@ def _add_potential(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu or cuda; by default the GPU where there is one")
     parser.add_argument("--dtype", help="float32 or float64; by default as trained")
     parser.add_argument("--compile", action="store_true", help="compile the potential")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the CPU (1, the fastest for small structures)",
+    )
 
 
 def _add_setting(group: Any, option: Option) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from ase.calculators.calculator import Calculator
 
 from hermnet.calculator import HermNetCalculator
-from hermnet.errors import InputError
+from hermnet.errors import InputError, at_least
 from hermnet.properties.displacement import Displacement, mean_square_displacement
 from hermnet.properties.dynamics import run_dynamics
 from hermnet.properties.elasticity import Elasticity, elastic_constants
@@ -38,7 +39,8 @@ _ANALYSED: dict[str, type[Report]] = {
 
 
 def make_calculator(arguments: argparse.Namespace) -> Calculator:
-    """The calculator of a command line's checkpoints."""
+    """The calculator of a command line's checkpoints; torch takes as many threads as it says."""
+    torch.set_num_threads(at_least("--threads", arguments.threads, 1))
     return HermNetCalculator(
         arguments.checkpoint, arguments.device, arguments.dtype, arguments.compile
     )

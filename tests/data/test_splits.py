@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hermnet.data.splits import carve
+from hermnet.data.splits import carve, check_indices
 from hermnet.errors import InputError
 
 
@@ -53,3 +55,9 @@ def test_what_is_left_may_go_to_another_split_or_to_none():
     assert sorted(found["test"] + found["train"]) == list(range(10))
     with pytest.raises(InputError, match="test 4, train 7 are more than there are: 10 frames"):
         carve(10, {"test": 4, "train": 7}, seed=0, rest=None)
+
+
+def test_a_file_that_has_become_shorter():
+    check_indices({"train": [0, 2], "test": []}, 3, Path("a.npz"))
+    with pytest.raises(InputError, match=r"the run's splits name frame 2, but a.npz holds 2"):
+        check_indices({"train": [0, 2]}, 2, Path("a.npz"))

@@ -126,7 +126,7 @@ def test_the_seed_fixes_the_split(root: Path):
         "test": [12],
     }
     data.use_split_indices({"train": [0, 10]})
-    with pytest.raises(InputError, match=r"splits name molecule 10, .*tar.bz2 holds 10"):
+    with pytest.raises(InputError, match=r"splits name frame 10, but .*tar.bz2 holds 10"):
         data.read()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ase.io
 import pytest
+import torch
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
@@ -165,6 +166,24 @@ def test_a_checkpoint_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[st
     missing = str(tmp_path / "best.ckpt")
     assert cli.main(["relax", str(tmp_path / "copper.cif"), "--checkpoint", missing]) == 2
     assert f"error: there is no checkpoint {missing}" in capsys.readouterr().err
+
+
+def test_threads_are_few_unless_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    checkpoint = save_potential(tmp_path / "best.ckpt", (29,))
+    ase.io.write(tmp_path / "copper.cif", bulk("Cu"))
+    start = ["eos", str(tmp_path / "copper.cif"), "--checkpoint", str(checkpoint)]
+    start += ["--output", str(tmp_path / "eos"), "--overwrite"]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert cli.main([*start, "--span", "0.01"]) in (0, 2)  # nobody trained this potential
+        assert torch.get_num_threads() == 1
+        assert cli.main([*start, "--threads", "2"]) in (0, 2)
+        assert torch.get_num_threads() == 2
+        assert cli.main([*start, "--threads", "0"]) == 2
+        assert "error: --threads must be at least 1, not 0" in capsys.readouterr().err
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]):

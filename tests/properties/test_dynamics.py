@@ -55,7 +55,7 @@ def test_energy_is_conserved_by_a_potential(tmp_path: Path):
     settings = DynamicsSettings("nve", temperature=300, timestep=0.5, steps=200, every=5)
     spreads = []
     for timestep in (0.5, 0.25):
-        chosen = replace(settings, timestep=timestep, steps=round(30 / timestep))
+        chosen = replace(settings, timestep=timestep, steps=round(15 / timestep))
         atoms = structures.crystal()
         found = run_dynamics(atoms, HermNetCalculator(path), tmp_path / str(timestep), chosen)
         spreads.append(np.ptp(found.thermo["conserved_energy_eV"]))
@@ -105,6 +105,7 @@ def test_a_killed_run_goes_on_without_a_gap(ensemble: Any, tmp_path: Path):
         np.testing.assert_allclose(other.get_momenta(), one.get_momenta(), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_for_good(tmp_path: Path):
     program = (
         "from ase.build import bulk; from ase.calculators.emt import EMT\n"
@@ -138,6 +139,7 @@ def test_a_finished_run_can_be_prolonged(tmp_path: Path):
     )
 
 
+@pytest.mark.slow
 def test_a_ramp_reaches_its_end(tmp_path: Path):
     settings = DynamicsSettings(
         temperature=100, final_temperature=900, steps=400, timestep=4, friction=100, every=2

@@ -72,7 +72,7 @@ def test_forces_that_do_not_follow_the_displacement_are_noted(tmp_path: Path):
     assert not any("kink" in line for line in smooth.lines())
     painn = save_potential(tmp_path / "a.ckpt", (29,), n_channels=8)  # sees the length of vectors
     kinked = phonons(bulk("Cu", a=A), HermNetCalculator(painn), settings)
-    assert any("the potential has a kink there" in line for line in kinked.lines())
+    assert any("potential has a kink there" in line for line in kinked.lines())
 
 
 def test_a_molecule_has_no_phonons():
