@@ -22,7 +22,7 @@ from torch import distributed
 from hermnet.errors import InputError, Interrupted, LostProcessError
 from hermnet.processes import from_first, n_processes, rank, started_as
 from hermnet.trainer import quiet
-from hermnet.watch import Watch, first_line
+from hermnet.watch import BAD_INPUT, Watch, first_line
 
 Children = list[subprocess.Popen[bytes]]
 
@@ -174,12 +174,14 @@ def _give_up(error: BaseException, watch: Watch) -> None:
         watch.stop()
         watch.report(f"process {rank()} was interrupted")
     elif isinstance(error, RuntimeError) and _LOST.search(str(error)):
-        reason = watch.reason(_REASON)
+        unknown = (1, f"lost contact with another process: {first_line(error)}")
+        code, reason = watch.reason(_REASON) or unknown
         watch.stop()
-        text = reason or f"lost contact with another process: {first_line(error)}"
-        watch.report(text)
+        watch.report(reason, code)
         watch.kill_children()
-        raise LostProcessError(text) from error
+        if code == BAD_INPUT:
+            raise InputError(reason) from error
+        raise LostProcessError(reason) from error
     else:
         watch.stop()
         watch.report(f"process {rank()} failed: {type(error).__name__}: {first_line(error)}")

@@ -28,7 +28,7 @@ _PERIOD = 1.0  # seconds between two looks
 _SILENCE = 45.0  # seconds after which a process counts as gone
 _CONNECTION = timedelta(seconds=20)
 _FAILURE = "failure"
-_BAD_INPUT = 2  # exit code
+BAD_INPUT = 2  # exit code
 _Failure = tuple[int, str]  # exit code, reason
 
 
@@ -82,15 +82,15 @@ class Watch:
             if self._store is not None and self._reported(self._store) is None:
                 self._store.set(_FAILURE, f"{code} {reason}")
 
-    def reason(self, seconds: float) -> str | None:
-        """Why another process has ended, if that is known within some seconds."""
+    def reason(self, seconds: float) -> tuple[int, str] | None:
+        """The exit code of a process that has ended, and why, if that is known in some seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self._dead_child()
             with suppress(RuntimeError):
                 found = (self._reported(self._store) if self._store else None) or found
             if found is not None:
-                return found[1]
+                return found
             time.sleep(0.1)
         return None
 
@@ -142,7 +142,7 @@ class Watch:
     def end(self, code: int, reason: str) -> NoReturn:
         """Say why and end, whatever the rest of this process is waiting for."""
         self.report(reason, code)
-        if self._rank == 0 or code != _BAD_INPUT:  # which process 0 says for all
+        if self._rank == 0 or code != BAD_INPUT:  # which process 0 says for all
             print(f"error: {reason}", file=sys.stderr, flush=True)
         self.kill_children()
         if self._rank == 0:  # it may hold the store that the others read the reason from

@@ -49,5 +49,5 @@ def test_inspecting_something_else(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["inspect", str(tmp_path / "a.ckpt")]) == 2
     assert "no checkpoint at all" in capsys.readouterr().err
     assert main(["inspect", "a.ckpt", "data.seed=1"]) == 2
-    assert "unexpected 'data.seed=1'; inspect takes one" in capsys.readouterr().err
+    assert "unexpected 'data.seed=1'; see hermnet inspect --help" in capsys.readouterr().err
     assert main(["inspect"]) == 2

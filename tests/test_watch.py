@@ -22,13 +22,13 @@ MINUTE = 60.0
 def test_the_end_of_a_child_is_the_reason():
     child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     child.wait()
-    assert Watch([child], first=0).reason(1.0) == "process 1 was ended with exit code 3"
+    assert Watch([child], first=0).reason(1.0) == (1, "process 1 was ended with exit code 3")
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     watch = Watch([child], first=4)
     assert watch.reason(0.1) is None
     watch.kill_children()
     child.wait()
-    assert watch.reason(1.0) == "process 5 was ended by SIGKILL"
+    assert watch.reason(1.0) == (1, "process 5 was ended by SIGKILL")
 
 
 def test_an_error_has_a_first_line():
