@@ -23,13 +23,13 @@ import yaml
 from measure import machine, parser, write
 from torch.optim import Optimizer
 
-from hermnet.class_path import build
-from hermnet.config import Recipe, resolve
 from hermnet.datamodule import GraphDataModule
-from hermnet.datasets import load_data
 from hermnet.elements import symbol
-from hermnet.runs import fit
-from hermnet.workflows import workflow_of
+from hermnet.recipes.class_path import build
+from hermnet.recipes.config import Recipe, resolve
+from hermnet.run.commands import fit
+from hermnet.run.datasets import load_data
+from hermnet.run.workflows import workflow_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "cases"

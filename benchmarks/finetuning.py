@@ -16,11 +16,11 @@ import torch
 import yaml
 from measure import machine, parser, write
 
-from hermnet.checkpoint import load_potential
-from hermnet.config import resolve
+from hermnet.checkpoints.checkpoint import load_potential
 from hermnet.datamodule import DATAMODULES
-from hermnet.evaluation import evaluate_split
-from hermnet.runs import fit
+from hermnet.recipes.config import resolve
+from hermnet.run.commands import fit
+from hermnet.run.evaluation import evaluate_split
 
 OLD, NEW = "ethanol", "malonaldehyde"
 

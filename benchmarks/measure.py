@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.class_path import build
 from hermnet.graph import AtomicGraph
-from hermnet.losses import loss_function, loss_terms
 from hermnet.potential import Potential
-from hermnet.training_options import TrainingOptions
+from hermnet.recipes.class_path import build
+from hermnet.training.losses import loss_function, loss_terms
+from hermnet.training.options import TrainingOptions
 
 _WARM_UP = 2  # calls of each action before anything counts
 _PACKAGES = ("hermnet", "torch", "numpy", "ase", "e3nn", "vesin")

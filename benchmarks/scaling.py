@@ -27,11 +27,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hermnet.datamodule import DATAMODULES
 from hermnet.graph import AtomicGraph, collate
-from hermnet.losses import loss_function, loss_terms
+from hermnet.host.processes import added_up
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential
-from hermnet.processes import added_up
 from hermnet.statistics import Statistics
+from hermnet.training.losses import loss_function, loss_terms
 
 _WARM_UP = 3  # steps
 

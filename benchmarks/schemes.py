@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from measure import machine, parser, write
 
-from hermnet.config import resolve
-from hermnet.runs import fit
+from hermnet.recipes.config import resolve
+from hermnet.run.commands import fit
 
 
 def train(config: str, overrides: list[str], epochs: int, folder: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hermnet.data.splits import Indices
 from hermnet.datamodule import DATAMODULES, GraphDataModule
 from hermnet.errors import InputError, InputErrors
 from hermnet.graph import LABELS
-from hermnet.schema import check_options
+from hermnet.recipes.schema import check_options
 
 
 @final

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
-from hermnet.checkpoint import load_model
+from hermnet.checkpoints.checkpoint import load_model
 from hermnet.compiled import CompiledEvaluator
 from hermnet.elements import symbol
 from hermnet.errors import InputError

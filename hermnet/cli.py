@@ -19,7 +19,7 @@ from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
 from hermnet.properties.commands import add_property_commands
 
 if TYPE_CHECKING:
-    from hermnet.config import Recipe
+    from hermnet.recipes.config import Recipe
 
 _OVERRIDE = re.compile(r"(name|data|model|training|trainer)(\.[^=]*)?=")
 _LAST = "last"
@@ -226,7 +226,7 @@ class _Version(argparse.Action):
 
 def _recipe(arguments: argparse.Namespace) -> Recipe | None:
     """The resolved recipe; None when it was only to be printed."""
-    from hermnet.config import resolve
+    from hermnet.recipes.config import resolve
 
     recipe = resolve(arguments.config, arguments.overrides)
     if arguments.print_config:
@@ -241,7 +241,7 @@ def _run(name: str, *options: str) -> Callable[[argparse.Namespace], None]:
     def run(arguments: argparse.Namespace) -> None:
         recipe = _recipe(arguments)
         if recipe is not None:
-            from hermnet import runs
+            from hermnet.run import commands as runs
 
             getattr(runs, name)(recipe, **{key: getattr(arguments, key) for key in options})
 
@@ -250,7 +250,7 @@ def _run(name: str, *options: str) -> Callable[[argparse.Namespace], None]:
 
 def _plot(arguments: argparse.Namespace) -> None:
     if arguments.folder is not None:
-        from hermnet.folder import recipe_of
+        from hermnet.run.folder import recipe_of
 
         arguments.config, where = recipe_of(arguments.folder)
         arguments.overrides = [*arguments.overrides, where]
@@ -260,7 +260,7 @@ def _plot(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     recipe = _recipe(arguments)
     if recipe is not None:
-        from hermnet import datasets
+        from hermnet.run import datasets
 
         datasets.check_data(recipe, output=arguments.output)
 
@@ -268,7 +268,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _convert(arguments: argparse.Namespace) -> None:
     recipe = _recipe(arguments)
     if recipe is not None:
-        from hermnet import datasets
+        from hermnet.run import datasets
 
         datasets.convert_data(
             recipe,
@@ -280,13 +280,13 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from hermnet.checkpoint_report import report
+    from hermnet.checkpoints.report import report
 
     print("\n".join(report(arguments.checkpoint)))
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from hermnet.listing import listing
+    from hermnet.recipes.listing import listing
 
     print(listing(arguments.kind))
 

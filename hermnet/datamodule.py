@@ -29,8 +29,8 @@ from hermnet.data.sampling import (
 from hermnet.data.validity import CLOSEST, warn_of_loners
 from hermnet.errors import InputError, at_least
 from hermnet.graph import AtomicGraph
-from hermnet.interrupts import leave_signals_to_the_run
-from hermnet.processes import from_first, this_process
+from hermnet.host.interrupts import leave_signals_to_the_run
+from hermnet.host.processes import from_first, this_process
 from hermnet.registry import Registry
 
 _NO_TEST = ("train", "val", "predict")  # splits with another purpose than to be tested on

@@ -13,7 +13,7 @@ from hermnet.derivatives import edge_vectors, forces_from_edges, stress_from_edg
 from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
 from hermnet.network import Indices, Network, default_dtype
-from hermnet.readout import EnergyReadout
+from hermnet.readouts.readout import EnergyReadout
 from hermnet.reference import Reference
 from hermnet.repulsion import ZBL
 from hermnet.segments import segment_sum

@@ -14,8 +14,8 @@ from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph, collate
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network, default_dtype
-from hermnet.readout import ReadoutShape, Target
-from hermnet.readouts import make_property_readout
+from hermnet.readouts.names import make_property_readout
+from hermnet.readouts.readout import ReadoutShape, Target
 from hermnet.units import to_internal
 
 

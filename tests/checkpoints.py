@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hermnet.checkpoint import describe
+from hermnet.checkpoints.checkpoint import describe
 from hermnet.checks import random_potential
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network

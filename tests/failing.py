@@ -7,8 +7,8 @@ from typing import Any
 
 from hermnet.cli import main
 from hermnet.errors import InputError
-from hermnet.processes import rank
-from hermnet.task import PotentialTask
+from hermnet.host.processes import rank
+from hermnet.training.task import PotentialTask
 
 ERRORS = {"InputError": InputError, "ValueError": ValueError}
 whole_step = PotentialTask.training_step

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from hermnet.folder import RunFolder
-from hermnet.plots import read_curves
+from hermnet.run.folder import RunFolder
+from hermnet.run.plots import read_curves
 
 
 def raw(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import tiny
-from hermnet.config import resolve
+from hermnet.recipes.config import resolve
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"

@@ -16,9 +16,9 @@ HEAVY = ("torch", "pytorch_lightning", "numpy", "omegaconf", "ase", "matplotlib"
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What the command line asks `hermnet.runs` and `hermnet.config` for, which do nothing here."""
+    """What the command line asks of runs and recipes, which do nothing here."""
     asked: list[tuple[str, dict[str, Any]]] = []
-    runs, config = ModuleType("hermnet.runs"), ModuleType("hermnet.config")
+    runs, config = ModuleType("hermnet.run.commands"), ModuleType("hermnet.recipes.config")
     for name in ("fit", "validate", "test", "predict"):
 
         def record(recipe: object, *, name: str = name, **options: object) -> None:
@@ -31,10 +31,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
             return f"name: {self[0]}\n"
 
     config.__dict__["resolve"] = lambda source, overrides: Recipe((source, overrides))
-    monkeypatch.setitem(sys.modules, "hermnet.runs", runs)
-    monkeypatch.setitem(sys.modules, "hermnet.config", config)
-    monkeypatch.setattr("hermnet.runs", runs, raising=False)
-    monkeypatch.setattr("hermnet.config", config, raising=False)
+    monkeypatch.setitem(sys.modules, "hermnet.run.commands", runs)
+    monkeypatch.setitem(sys.modules, "hermnet.recipes.config", config)
+    monkeypatch.setattr("hermnet.run.commands", runs, raising=False)
+    monkeypatch.setattr("hermnet.recipes.config", config, raising=False)
     return asked
 
 
@@ -235,16 +235,16 @@ def test_list_of_configs(capsys: pytest.CaptureFixture[str]):
 def data_calls(
     monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, dict[str, Any]]]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The same for `hermnet.datasets`."""
-    datasets = ModuleType("hermnet.datasets")
+    """The same for `hermnet.run.datasets`."""
+    datasets = ModuleType("hermnet.run.datasets")
     for name in ("check_data", "convert_data"):
 
         def record(recipe: object, *given: object, name: str = name, **options: object) -> None:
             calls.append((name, {"given": given, **options}))
 
         datasets.__dict__[name] = record
-    monkeypatch.setitem(sys.modules, "hermnet.datasets", datasets)
-    monkeypatch.setattr("hermnet.datasets", datasets, raising=False)
+    monkeypatch.setitem(sys.modules, "hermnet.run.datasets", datasets)
+    monkeypatch.setattr("hermnet.run.datasets", datasets, raising=False)
     return calls
 
 

@@ -20,7 +20,7 @@ import torch
 from ase.build import molecule as ase_molecule
 
 import tiny
-from hermnet.checkpoint import load_potential, read_checkpoint
+from hermnet.checkpoints.checkpoint import load_potential, read_checkpoint
 from hermnet.cli import main
 from hermnet.neighbors import graph_from_atoms
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hermnet import cli
-from hermnet.config import resolve
+from hermnet.recipes.config import resolve
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "slurm.sbatch"
 SRUN = """#!/bin/bash

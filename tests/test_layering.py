@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 # (level, modules), lowest first: a module imports from the rows above its own.
 ROWS: list[tuple[int, str]] = [
-    (0, "errors interrupts"),
-    (0, "atomic class_path elements processes registry units watch"),
-    (0, "lock"),
-    (0, "convert"),
-    (0, "schema"),
+    (0, "errors host.interrupts"),
+    (0, "host.atomic recipes.class_path elements host.processes registry units host.watch"),
+    (0, "host.lock"),
+    (0, "recipes.convert"),
+    (0, "recipes.schema"),
     (1, "cell_list classes envelopes graph grouped radial segments"),
     (2, "neighbors relations relational"),
     (2, "geometry"),
@@ -44,20 +44,20 @@ ROWS: list[tuple[int, str]] = [
     (3, "data.inspection_text"),
     (3, "data.inspection"),
     (3, "data.inspection_plots"),
-    (3, "center_of_mass model_options readout reference repulsion router"),
-    (3, "atom_heads baseline network"),
-    (3, "readout_dipole readout_extent readout_polarizability readout_scalar"),
-    (3, "readouts"),
-    (4, "derivatives statistics targets"),
+    (3, "readouts.center_of_mass model_options readouts.readout reference repulsion router"),
+    (3, "readouts.atom_heads readouts.baseline network"),
+    (3, "readouts.dipole readouts.extent readouts.polarizability readouts.scalar"),
+    (3, "readouts.names"),
+    (4, "derivatives statistics training.targets"),
     (4, "potential property_model"),
-    (4, "compiled losses metrics models"),
-    (4, "objective training_options warmup"),
-    (4, "property_objective"),
-    (5, "averages averaging checkpoint_formats position"),
-    (5, "checkpoint"),
-    (5, "inheritance"),
-    (5, "finetuning freezing"),
-    (5, "checkpoint_io checkpoint_report history provenance task"),
+    (4, "compiled training.losses training.metrics models"),
+    (4, "training.objective training.options training.warmup"),
+    (4, "training.property_objective"),
+    (5, "training.averages training.averaging checkpoints.formats training.position"),
+    (5, "checkpoints.checkpoint"),
+    (5, "training.inheritance"),
+    (5, "training.finetuning training.freezing"),
+    (5, "checkpoints.io checkpoints.report training.history checkpoints.provenance training.task"),
     (5, "calculator"),
     (6, "properties.report properties.settings properties.structures"),
     (6, "properties.elastic_averages properties.relaxation"),
@@ -69,15 +69,16 @@ ROWS: list[tuple[int, str]] = [
     (6, "properties.vibrations"),
     (6, "properties.running"),
     (6, "properties.commands"),
-    (6, "checks folder force_errors metrics_log pace plots prediction recipe_source summary"),
-    (6, "bars evaluation loggers non_finite progress"),
+    (6, "checks recipes.source run.folder run.force_errors run.plots run.prediction"),
+    (6, "training.metrics_log training.pace training.summary"),
+    (6, "run.bars run.evaluation training.loggers training.non_finite training.progress"),
     (6, "testing"),
-    (6, "listing sections"),
-    (6, "config"),
-    (6, "datasets saving workflows"),
-    (6, "pictures trainer"),
-    (6, "launch"),
-    (6, "runs"),
+    (6, "recipes.listing recipes.sections"),
+    (6, "recipes.config"),
+    (6, "run.datasets training.saving run.workflows"),
+    (6, "run.pictures training.trainer"),
+    (6, "run.launch"),
+    (6, "run.commands"),
     (7, "cli"),
 ]
 ROW = {f"hermnet.{name}": row for row, (_, names) in enumerate(ROWS) for name in names.split()}
@@ -86,10 +87,9 @@ PLUGINS = ("subnets", "datamodules")
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
 
 FRAMEWORK = {
-    f"hermnet.{package}{path.stem}": path
-    for package in ("", "data.", "properties.")
-    for path in sorted((ROOT / "hermnet" / package.strip(".")).glob("*.py"))
-    if path.stem != "__init__"
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "hermnet").glob("**/*.py"))
+    if path.stem != "__init__" and path.parent.name not in PLUGINS
 }
 PLUGGED = {
     f"hermnet.{folder}.{path.stem}": path
@@ -121,9 +121,8 @@ def resolve(module: str, name: str) -> str:
     """The module that ``from module import name`` needs."""
     if module == "hermnet" and name in hermnet._PUBLIC:
         return hermnet._PUBLIC[name]
-    if module == "hermnet" and name != "__version__":
-        return f"hermnet.{name}"
-    return module
+    within = f"{module}.{name}"
+    return within if within in ROW else module
 
 
 def test_the_table_of_levels_lists_every_module_once():

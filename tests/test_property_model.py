@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import properties
-from hermnet.baseline import WeightedSums
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
 from hermnet.models import make_model
 from hermnet.potential import Potential
 from hermnet.property_model import PropertyModel
-from hermnet.readout import Target
-from hermnet.readouts import targets_of
-from hermnet.targets import Labels, declared_units
+from hermnet.readouts.baseline import WeightedSums
+from hermnet.readouts.names import targets_of
+from hermnet.readouts.readout import Target
+from hermnet.training.targets import Labels, declared_units
 from hermnet.units import to_internal
 
 DATA = properties.Molecules()

@@ -15,17 +15,17 @@ import torch
 
 import properties
 import tiny
-from hermnet import runs
-from hermnet.checkpoint import load_model, load_potential, read_checkpoint
-from hermnet.config import Recipe, resolve
+from hermnet.checkpoints.checkpoint import load_model, load_potential, read_checkpoint
 from hermnet.datamodule import DATAMODULES
 from hermnet.errors import InputError, InputErrors
-from hermnet.evaluation import columns, evaluate_properties
 from hermnet.graph import AtomicGraph
-from hermnet.plots import read_curves
-from hermnet.prediction import batches
 from hermnet.property_model import PropertyModel
-from hermnet.targets import Labels
+from hermnet.recipes.config import Recipe, resolve
+from hermnet.run import commands as runs
+from hermnet.run.evaluation import columns, evaluate_properties
+from hermnet.run.plots import read_curves
+from hermnet.run.prediction import batches
+from hermnet.training.targets import Labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:relations with few training edges")
 

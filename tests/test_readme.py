@@ -24,10 +24,10 @@ from test_layering import ROWS
 
 import hermnet
 from hermnet import cli
-from hermnet.config import resolve
 from hermnet.datamodule import DATAMODULES
 from hermnet.properties import running
 from hermnet.properties.commands import COMMANDS as PROPERTY_COMMANDS
+from hermnet.recipes.config import resolve
 from hermnet.subnetwork import SUBNETS
 
 ROOT = Path(__file__).parents[1]

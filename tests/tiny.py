@@ -15,7 +15,7 @@ from ase.build import molecule as ase_molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from hermnet.config import Recipe, resolve
+from hermnet.recipes.config import Recipe, resolve
 
 N_FRAMES = {"train": 8, "val": 2, "test": 2}
 

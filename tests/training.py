@@ -12,21 +12,21 @@ from ase.build import molecule
 from torch import Tensor
 
 import properties
-from hermnet import processes
 from hermnet.checks import random_potential
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
-from hermnet.losses import loss_function
+from hermnet.host import processes
+from hermnet.host.processes import n_processes, rank
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
-from hermnet.objective import Objective
-from hermnet.processes import n_processes, rank
-from hermnet.property_objective import PropertyObjective
-from hermnet.targets import Labels
-from hermnet.task import PotentialTask
-from hermnet.trainer import quiet
-from hermnet.training_options import TrainingOptions
+from hermnet.training.losses import loss_function
+from hermnet.training.objective import Objective
+from hermnet.training.options import TrainingOptions
+from hermnet.training.property_objective import PropertyObjective
+from hermnet.training.targets import Labels
+from hermnet.training.task import PotentialTask
+from hermnet.training.trainer import quiet
 
 ELEMENTS = (1, 6, 7, 8)
 NAMES = ("CH3OH", "H2O", "CO2", "NH3", "CH4", "H2", "CH3CH2OH")  # most lack an element

@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hermnet import atomic, checkpoint_io, saving
+from hermnet.checkpoints import io as checkpoint_io
 from hermnet.cli import main
-from hermnet.task import PotentialTask
+from hermnet.host import atomic
+from hermnet.training import saving
+from hermnet.training.task import PotentialTask
 
 
 def _die() -> None:

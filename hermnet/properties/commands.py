@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hermnet.convert import MismatchError, convert
 from hermnet.errors import InputError
 from hermnet.properties.settings import (
     DynamicsSettings,
@@ -23,7 +22,8 @@ from hermnet.properties.settings import (
     RelaxSettings,
     VdosSettings,
 )
-from hermnet.schema import Option, options_of
+from hermnet.recipes.convert import MismatchError, convert
+from hermnet.recipes.schema import Option, options_of
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import pytest
 from ase import units
 from ase.build import molecule
 
-from hermnet import runs
-from hermnet.config import resolve
 from hermnet.data.frames import Frame
 from hermnet.data.labels import Labelling
 from hermnet.datamodules.extxyz import ExtXYZ
 from hermnet.datamodules.packed import Packed
 from hermnet.errors import InputError
+from hermnet.recipes.config import resolve
+from hermnet.run import commands as runs
 
 WANTED = {"gap": "Hartree", "mu": "D", "n_rings": "1"}
 

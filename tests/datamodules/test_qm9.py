@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hermnet import runs
-from hermnet.config import resolve
 from hermnet.data import qm9
 from hermnet.datamodules.qm9 import QM9
-from hermnet.datasets import check_data
 from hermnet.errors import InputError
+from hermnet.recipes.config import resolve
+from hermnet.run import commands as runs
+from hermnet.run.datasets import check_data
 from qm9_files import LIST, METHANE, molecule, write_archive
 
 HARTREE = 27.211386246  # eV, CODATA 2018

@@ -1,0 +1,1 @@
+"""Versioned checkpoints, and what they say of themselves."""

@@ -1,0 +1,1 @@
+"""From features to atomic energies or properties."""

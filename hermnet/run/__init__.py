@@ -1,0 +1,1 @@
+"""The commands, their run folders, and what they leave behind."""

@@ -1,0 +1,1 @@
+"""What is minimized, what is counted, and how a model is trained."""

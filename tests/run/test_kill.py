@@ -1,0 +1,106 @@
+"""Runs of the command that are killed without warning, again and again, and resumed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hermnet.run.folder import RunFolder
+from same import assert_same_runs
+
+N_KILLS = 10
+VICTIM = str(Path(__file__).parents[1] / "victim.py")
+OPTIONS = {
+    "base": "quickstart",
+    "data": {"n_train": 60, "n_val": 12, "n_test": 8, "batch_size": 4},
+    "model": {"dtype": "float64", "n_channels": 16, "n_layers": 2},
+    "training": {"checkpoint_steps": 4, "ema_decay": 0.9},
+    "trainer": {"max_epochs": 8, "accelerator": "cpu", "enable_progress_bar": False},
+}
+
+pytestmark = pytest.mark.slow
+
+
+def recipe(folder: Path) -> Path:
+    folder.mkdir()
+    options = OPTIONS["trainer"] | {"default_root_dir": str(folder / "run")}
+    path = folder / "r.yaml"
+    path.write_text(yaml.safe_dump(OPTIONS | {"name": "r", "trainer": options}))
+    return path
+
+
+def start(path: Path, place: str = "nowhere", count: int = 0) -> subprocess.Popen[str]:
+    """The command, new or resumed."""
+    folder = RunFolder(path.parent / "run")
+    how = "--resume" if folder.last.is_file() else "--overwrite"
+    return subprocess.Popen(
+        [sys.executable, VICTIM, place, str(count), "fit", "--config", str(path), how],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run that nobody disturbs."""
+    path = recipe(tmp_path_factory.mktemp("kill") / "whole")
+    finish(start(path))
+    return RunFolder(path.parent / "run")
+
+
+def killed_until_the_end(path: Path, kill: Callable[[random.Random], bool]) -> int:
+    """Kill the run ten times, or as often as it has not ended, and let it end."""
+    dice = random.Random(7)
+    n_kills = sum(kill(dice) for _ in range(N_KILLS))
+    finish(start(path))
+    return n_kills
+
+
+def test_killed_at_random_moments(whole: RunFolder, tmp_path: Path):
+    path = recipe(tmp_path / "parts")
+    folder = RunFolder(path.parent / "run")
+
+    def kill(dice: random.Random) -> bool:
+        before = folder.starts.stat().st_mtime_ns if folder.starts.is_file() else 0
+        process = start(path)
+        while not folder.starts.is_file() or folder.starts.stat().st_mtime_ns == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0.2, 2.0))
+        process.kill()
+        process.communicate()
+        return process.returncode == -signal.SIGKILL
+
+    assert killed_until_the_end(path, kill) >= N_KILLS - 2
+    assert_same_runs(folder, whole)
+
+
+def test_killed_in_random_places(whole: RunFolder, tmp_path: Path):
+    path = recipe(tmp_path / "parts")
+    most = {"step": 15, "validation": 1, "epoch end": 1, "writing": 4, "rename": 6}
+    most["between best and last"] = 1
+
+    def kill(dice: random.Random) -> bool:
+        place = dice.choice(sorted(most))
+        process = start(path, place, dice.randint(1, most[place]))
+        process.communicate(timeout=300)
+        return process.returncode == -signal.SIGKILL
+
+    assert killed_until_the_end(path, kill) >= N_KILLS - 2
+    assert_same_runs(RunFolder(path.parent / "run"), whole)
