@@ -23,24 +23,15 @@ from measure import (
     training_step,
     write,
 )
+from systems import ethanols
 
 from hermnet.compiled import CompiledEvaluator
-from hermnet.datamodule import DATAMODULES
 from hermnet.graph import AtomicGraph, collate
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential
 from hermnet.statistics import Statistics
 
-N_MOLECULES = 10
 FORMS = ("eager", "compiled")
-
-
-def ethanols() -> list[AtomicGraph]:
-    """The first ten training frames of rMD17 ethanol, 5 A: 90 atoms and 720 edges in all."""
-    data = DATAMODULES.get("rmd17")(n_train=N_MOLECULES, n_val=0)  # type: ignore[call-arg]
-    data.set_cutoff(5.0)
-    data.setup()
-    return data.graphs("train")
 
 
 def make_potential(options: ModelOptions, frames: list[AtomicGraph], form: str) -> Potential:

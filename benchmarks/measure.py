@@ -121,6 +121,22 @@ def inference(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:
     return predict
 
 
+def ceilings(device: torch.device, clock: str = "wall") -> dict[str, float]:
+    """What the machine can do at best, as it is at the moment.
+
+    Returns:
+        ``copy``, bytes read and written per second by a copy of 256 MB, and ``matmul``, operations
+        per second of a product of two float32 matrices of 1024 rows and columns.
+    """
+    source = torch.randn(32 * 1024 * 1024, device=device)
+    target = torch.empty_like(source)
+    square = torch.randn(1024, 1024, device=device)
+    actions = {"copy": lambda: target.copy_(source), "matmul": lambda: square @ square}
+    times = Stopwatch(5, clock, device).alternate(actions)
+    amounts = {"copy": 2 * source.nbytes, "matmul": 2 * 1024**3}
+    return {name: amounts[name] / median(values) for name, values in times.items()}
+
+
 def machine(threads: int, device: torch.device) -> dict[str, Any]:
     """What ran the benchmark: processor, threads, device, versions."""
     found = {

@@ -12,9 +12,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
-from ase.build import bulk
 from loop import loop_over
 from measure import (
     Stopwatch,
@@ -26,15 +24,13 @@ from measure import (
     training_step,
     write,
 )
+from systems import METALS, alloy
 
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
-from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential
 
-ELEMENTS = ("Ni", "Co", "Fe", "Cr", "Mn", "Cu", "Al", "Ti", "V", "Pd")
-LATTICE = 3.8  # A; the third shell of neighbors ends at 4.65 A, the fourth begins at 5.37 A
 OPTIONS = ModelOptions(subnet="painn", n_channels=64, n_layers=3, cutoff=5.0)
 VARIANTS = {
     "none": replace(OPTIONS, relations="none"),
@@ -42,19 +38,6 @@ VARIANTS = {
     "loop": replace(OPTIONS, relations="vertex"),
     "basis:4": replace(OPTIONS, relations="vertex", sharing="basis:4"),
 }
-
-
-def alloy(n_elements: int, seed: int = 0) -> AtomicGraph:
-    """216 atoms in equal shares on a rattled fcc lattice, with random labels."""
-    rng = np.random.default_rng(seed)
-    atoms = bulk("Ni", "fcc", a=LATTICE).repeat(6)
-    atoms.set_chemical_symbols(rng.permutation(np.resize(ELEMENTS[:n_elements], len(atoms))))
-    atoms.rattle(stdev=0.1, seed=seed)
-    return replace(
-        graph_from_atoms(atoms, OPTIONS.cutoff),
-        energy=torch.from_numpy(rng.normal(size=1)),
-        forces=torch.from_numpy(rng.normal(size=(len(atoms), 3))),
-    )
 
 
 def make_potential(variant: str, graph: AtomicGraph, compiled: bool) -> Potential:
@@ -99,7 +82,7 @@ def report(n_elements: int, graph: AtomicGraph, found: Mapping[str, Any]) -> Non
 def main() -> None:
     """Run, print, save."""
     options = parser(__doc__.splitlines()[0])
-    counts = range(1, len(ELEMENTS) + 1)
+    counts = range(1, len(METALS) + 1)
     options.add_argument("--elements", type=int, nargs="+", choices=counts, default=[1, 3, 5, 10])
     options.add_argument("--compile", action="store_true", help="compile all but the loop")
     given: argparse.Namespace = options.parse_args()

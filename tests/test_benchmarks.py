@@ -100,6 +100,40 @@ def test_scaling(tmp_path: Path):
     assert found["1"]["strong"]["efficiency"] == 1.0
 
 
+def test_traffic_of_a_product_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER / "peers"))
+    from counting import Traffic
+
+    a, b = torch.rand(4, 3), torch.rand(3, 5)
+    with Traffic() as traffic:
+        product = a @ b
+        product.t().sum().item()
+    assert traffic.flops == 2 * 4 * 3 * 5
+    assert traffic.calls == 3
+    assert traffic.bytes == 4 * (12 + 15 + 20) + 4 * (20 + 1) + 4
+    assert traffic.looks == {"_local_scalar_dense": 1}
+
+
+@pytest.mark.slow
+def test_speed_with_and_without_a_peer(tmp_path: Path):
+    some = ("--groups", "painn", "--cases", "10 ethanols", "--only", "^none eager|^SchNetPack")
+    lines = run("speed.py", tmp_path, *some, "--peer", "schnetpack=/nowhere/python")
+    assert lines[0] == "painn, 10 ethanols: 90 atoms, 720 edges"
+    assert lines[1] == "  SchNetPack PaiNN: /nowhere/python: No such file or directory"
+    found = json.loads((tmp_path / "painn_10_ethanols.json").read_text(encoding="utf-8"))
+    assert found["ceilings"]["copy"] > 1e8
+    contenders = found["contenders"]
+    assert contenders["SchNetPack PaiNN"] == {
+        "refused": "/nowhere/python: No such file or directory"
+    }
+    none = contenders["none eager"]
+    for task, more in (("training step", 3), ("energy+forces", 1)):
+        assert none[task]["seconds"] > 0
+        assert none[task]["memory"] > more * 1e6
+        assert none[task]["counted flops"] > more * 9e7
+    assert none["parameters"] > 1e5
+
+
 def test_data(tmp_path: Path):
     rng = np.random.default_rng(0)
     line = 1.4 * np.arange(21)[:, None] * np.ones(3) / np.sqrt(3)
