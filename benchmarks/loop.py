@@ -14,9 +14,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hermnet.expansion import Copies, Expansion
 from hermnet.potential import Potential
 from hermnet.relational import Sharing
-from hermnet.relations import Copies, Expansion
 from hermnet.router import Router
 from hermnet.subnets.painn import PaiNN
 from hermnet.subnetwork import Shape

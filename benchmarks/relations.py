@@ -1,4 +1,4 @@
-"""What relations cost: `vertex` in one pass, as a loop, with a basis, against no relations at all.
+"""What relations cost: `vertex` as one pass, loop, basis, or in some layers, against none.
 
 A training step and energies with forces of a 216-atom fcc alloy of 1, 3, 5 and 10 elements, with
 PaiNN. Run ``python benchmarks/relations.py``; benchmarks/README.md says what the numbers mean.
@@ -37,6 +37,8 @@ VARIANTS = {
     "one-pass": replace(OPTIONS, relations="vertex"),
     "loop": replace(OPTIONS, relations="vertex"),
     "basis:4": replace(OPTIONS, relations="vertex", sharing="basis:4"),
+    "filters": replace(OPTIONS, relations="vertex", heterogeneity="filters"),
+    "update": replace(OPTIONS, relations="vertex", heterogeneity="update"),
 }
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hermnet.envelopes import Envelope
+from hermnet.expansion import Expansion
 from hermnet.radial import RadialBasis
-from hermnet.relations import Expansion
 from hermnet.segments import segment_sum
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hermnet.errors import InputErrors, nearest
+from hermnet.subnetwork import HETEROGENEITY
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -21,6 +22,9 @@ class ModelOptions:
             from relation to one of these, with ``default`` for the rest.
         relations: the relation scheme: none, vertex, pair or triadic.
         sharing: how relations share weights: independent, basis:B or shared.
+        heterogeneity: which layers know relations: full (all), filters (those on edges: cheap,
+            since an atom needs no copy for each relation it sends in), or update (those on the
+            atoms that receive); the others have one weight for all relations.
         classes: what relations are made of: element, group, period, block, or a mapping from class
             to elements.
         n_channels: channels of the features.
@@ -46,6 +50,7 @@ class ModelOptions:
     subnet: str | dict[str, Any] = "painn"
     relations: str = "vertex"
     sharing: str = "independent"
+    heterogeneity: str = "full"
     classes: str | dict[str, list[str]] = "element"
     n_channels: int = 64
     n_layers: int = 3
@@ -72,6 +77,9 @@ class ModelOptions:
             problems.append(f"cutoff: {self.cutoff} A is not a positive distance")
         if self.dtype not in _DTYPES:
             problems.append(f"dtype: unknown '{self.dtype}'; {nearest(self.dtype, _DTYPES)}")
+        if self.heterogeneity not in HETEROGENEITY:
+            hint = nearest(self.heterogeneity, HETEROGENEITY)
+            problems.append(f"heterogeneity: unknown '{self.heterogeneity}'; {hint}")
         if isinstance(self.reference, str) and self.reference not in ("fit", "keep"):
             problems.append(
                 f"reference: '{self.reference}' is neither 'fit' nor 'keep' nor a mapping from "

@@ -16,12 +16,13 @@ from hermnet.data.facts import Facts
 from hermnet.elements import symbol
 from hermnet.envelopes import make_envelope
 from hermnet.errors import InputError
+from hermnet.expansion import Expansion
 from hermnet.geometry import Geometry
 from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
 from hermnet.radial import make_radial_basis
 from hermnet.relational import Sharing
-from hermnet.relations import Expansion, make_scheme
+from hermnet.relations import make_scheme
 from hermnet.router import Router, assign_relations
 from hermnet.subnetwork import Shape, SubnetChoice, parse_subnets
 
@@ -172,6 +173,7 @@ def _make_router(
         n_sides=scheme.n_sides,
         sharing=replace(Sharing.parse(options.sharing), rank=options.low_rank),
         mean_neighbors=mean_neighbors,
+        heterogeneity=options.heterogeneity,
     )
     geometry = Geometry(
         make_radial_basis(options.radial, options.n_radial, options.cutoff),

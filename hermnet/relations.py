@@ -1,15 +1,8 @@
-"""Relation schemes: how the edges of a structure are split into relations.
-
-`Scheme.expand` builds the disjoint union of all relation subgraphs from indices alone. A **copy**
-is an (atom, relation) pair in use; the copies that send (sources) and those that receive
-(receivers) are listed apart, each sorted by relation, so that a relation owns one contiguous
-segment.
-"""
+"""Relation schemes: how the edges of a structure are split into relations, from indices alone."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
 import torch
@@ -17,37 +10,7 @@ from torch import Tensor
 
 from hermnet.classes import ElementClasses
 from hermnet.errors import InputError, nearest
-
-
-@dataclass(frozen=True)
-class Copies:
-    """(atom, relation) pairs sorted by relation."""
-
-    atom: Tensor  # (n_copies,) int64
-    offsets: Tensor  # (n_relations,) int32, where each relation's segment ends
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """The disjoint union of the relation subgraphs, as indices.
-
-    With two sides (`triadic`) the relations of sources and edges are numbered
-    ``2 * relation + side``, those of receivers ``relation``.
-    """
-
-    receivers: Copies
-    sources: Copies
-    edge: Tensor  # (n_relational_edges,) int64, the graph's edge
-    centers: Tensor  # (n_relational_edges,) int64, into receivers
-    neighbors: Tensor  # (n_relational_edges,) int64, into sources
-    neighbor_atoms: Tensor  # (n_relational_edges,) int64, the sending atom
-    offsets: Tensor  # (n_relations * n_sides,) int32, where each segment of edges ends
-    side_rows: Tensor  # (n_receivers, n_sides) int64, rows of sums taken apart by side
-    side_centers: Tensor  # (n_relational_edges,) int64, n_sides * center + side
-
-
-torch.export.register_dataclass(Copies)
-torch.export.register_dataclass(Expansion)
+from hermnet.expansion import Copies, Expansion
 
 
 class Links(NamedTuple):
@@ -110,7 +73,12 @@ class Scheme(ABC):
     @final
     @torch.no_grad()
     def expand(
-        self, classes: Tensor, centers: Tensor, neighbors: Tensor, part: Tensor | None = None
+        self,
+        classes: Tensor,
+        centers: Tensor,
+        neighbors: Tensor,
+        part: Tensor | None = None,
+        shares_sources: bool = False,
     ) -> Expansion:
         """The disjoint union of the relation subgraphs.
 
@@ -120,6 +88,7 @@ class Scheme(ABC):
             neighbors: (n_edges,) int64, the sending atoms.
             part: (n_relations,) int64, a new number for each relation, -1 to leave it out; None
                 keeps all.
+            shares_sources: whether an atom has one source for all relations.
         """
         n_atoms, n_relations, n_sides = classes.shape[0], self.n_relations, self.n_sides
         links, standing = self.links(classes, centers, neighbors), self.standing(classes)
@@ -136,7 +105,11 @@ class Scheme(ABC):
         else:
             receivers, row_of = _standing_copies(standing, n_relations)
             row = row_of[center]
-        sources, source_row = _copies(slot * n_atoms + neighbor, n_relations * n_sides, n_atoms)
+        if shares_sources:
+            sources, source_row = _shared_sources(neighbor, n_atoms, is_whole=part is None)
+        else:
+            key = slot * n_atoms + neighbor
+            sources, source_row = _copies(key, n_relations * n_sides, n_atoms)
         return Expansion(
             receivers=receivers,
             sources=sources,
@@ -152,6 +125,14 @@ class Scheme(ABC):
     def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
         first = torch.arange(receivers.atom.shape[0], device=receivers.atom.device) * self.n_sides
         return first.unsqueeze(1)
+
+
+def _shared_sources(neighbors: Tensor, n_atoms: int, is_whole: bool) -> tuple[Copies, Tensor]:
+    """One copy for each atom, of a part for each that sends, and for each edge its row."""
+    if not is_whole:
+        return _copies(neighbors, 1, n_atoms)
+    atoms = torch.arange(n_atoms, device=neighbors.device)
+    return Copies(atoms, _ends(torch.zeros_like(atoms), 1)), neighbors
 
 
 def _renumber(links: Links, part: Tensor) -> Links:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hermnet.errors import InputError, nearest
+from hermnet.expansion import Expansion
 from hermnet.geometry import Geometry, RelationalGraph
-from hermnet.relations import Expansion, Scheme
+from hermnet.relations import Scheme
 from hermnet.segments import segment_sum
 from hermnet.subnetwork import Shape, SubnetChoice
 
@@ -92,12 +93,14 @@ class Router(nn.Module):
         self.geometry = geometry
         self.lmax = shape.lmax
         self.served = [relations for _, relations in parts]
+        shapes = [replace(shape, n_relations=len(relations)) for relations in self.served]
+        self.shares_sources = [shape.shares_sources for shape in shapes]
         for k, relations in enumerate(self.served):
             self.register_buffer(f"part_{k}", self._numbering(relations), persistent=False)
         self.layers = nn.ModuleList(
             nn.ModuleList(
-                choice.interaction(replace(shape, n_relations=len(relations)), **choice.options)
-                for choice, relations in parts
+                choice.interaction(part_shape, **choice.options)
+                for (choice, _), part_shape in zip(parts, shapes, strict=True)
             )
             for _ in range(n_layers)
         )
@@ -120,11 +123,16 @@ class Router(nn.Module):
             centers: (n_edges,) int64, the receiving atoms.
             neighbors: (n_edges,) int64, the sending atoms.
         """
-        if len(self.served) == 1:
-            return [self.scheme.expand(classes, centers, neighbors)]
+        is_whole = len(self.served) == 1
         return [
-            self.scheme.expand(classes, centers, neighbors, self.get_buffer(f"part_{k}"))
-            for k in range(len(self.served))
+            self.scheme.expand(
+                classes,
+                centers,
+                neighbors,
+                None if is_whole else self.get_buffer(f"part_{k}"),
+                shares_sources,
+            )
+            for k, shares_sources in enumerate(self.shares_sources)
         ]
 
     def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,6 +12,13 @@ from torch import Tensor, nn
 from hermnet.geometry import RelationalGraph
 from hermnet.registry import Registry
 from hermnet.relational import RelationalLinear, Sharing
+
+# Which layers know relations, by what `model.heterogeneity` says.
+HETEROGENEITY: dict[str, tuple[str, ...]] = {
+    "full": ("sources", "edges", "receivers"),
+    "filters": ("edges",),
+    "update": ("receivers",),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class Shape:
         n_sides: 2 where an edge knows its side of a relation (`triadic`), else 1.
         sharing: how relations share weights.
         mean_neighbors: average number of neighbors of an atom in the training set.
+        heterogeneity: which layers know relations: full, filters or update; all relations have the
+            others in common.
     """
 
     n_channels: int
@@ -35,18 +44,33 @@ class Shape:
     n_sides: int
     sharing: Sharing
     mean_neighbors: float
+    heterogeneity: str = "full"
+
+    @property
+    def shares_sources(self) -> bool:
+        """Whether no layer for sources knows relations, so that one source for an atom is enough.
+
+        Without a relation to tell apart there is one source for an atom anyway.
+        """
+        return self._sharing("sources").kind == "shared" or self.n_relations * self.n_sides == 1
 
     def source_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
         """A linear layer for source copies; call it with ``graph.expansion.sources.offsets``."""
-        return RelationalLinear(n_in, n_out, self.n_relations * self.n_sides, self.sharing, bias)
+        n_rows = self.n_relations * self.n_sides
+        return RelationalLinear(n_in, n_out, n_rows, self._sharing("sources"), bias)
 
     def edge_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
         """A linear layer for edges; call it with ``graph.expansion.offsets``."""
-        return RelationalLinear(n_in, n_out, self.n_relations * self.n_sides, self.sharing, bias)
+        n_rows = self.n_relations * self.n_sides
+        return RelationalLinear(n_in, n_out, n_rows, self._sharing("edges"), bias)
 
     def receiver_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
         """A linear layer for receivers; call it with ``graph.expansion.receivers.offsets``."""
-        return RelationalLinear(n_in, n_out, self.n_relations, self.sharing, bias)
+        return RelationalLinear(n_in, n_out, self.n_relations, self._sharing("receivers"), bias)
+
+    def _sharing(self, rows: str) -> Sharing:
+        knows = rows in HETEROGENEITY[self.heterogeneity]
+        return self.sharing if knows else replace(self.sharing, kind="shared")
 
 
 class Interaction(nn.Module, ABC):

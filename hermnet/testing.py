@@ -7,8 +7,8 @@ A sub-network, of this project or of another, proves itself in a file of its own
     class TestMine(SubnetContract):
         subnet = "mine"
 
-Every test runs for all relation schemes and all ways of sharing weights, in float64; compilation,
-in tests marked ``slow``, for two of the combinations.
+Every test runs for all relation schemes and ways of sharing weights, some with layers that know no
+relations, in float64; compilation, in tests marked ``slow``, for one of the combinations.
 """
 
 from __future__ import annotations
@@ -47,8 +47,11 @@ SCHEMES = ("none", "vertex", "pair", "triadic")
 SHARINGS = ("independent", "basis:2", "shared")
 ELEMENTS = (6, 1, 7, 8)  # not sorted; nitrogen is in none of the structures below
 
-COMBINATIONS = [(relations, sharing) for relations in SCHEMES for sharing in SHARINGS]
-COMPILED = [("triadic", "basis:2")]  # a minute: gates, sides and mixed weights in one
+# Scheme, sharing, heterogeneity. Without relations neither sharing nor heterogeneity matters.
+COMBINATIONS = [("none", "independent", "full"), ("vertex", "independent", "filters")]
+COMBINATIONS += [("triadic", "basis:2", "filters"), ("pair", "independent", "update")]
+COMBINATIONS += [(scheme, sharing, "full") for scheme in SCHEMES[1:] for sharing in SHARINGS]
+COMPILED = [("triadic", "basis:2", "full")]  # a minute: gates, sides and mixed weights in one
 
 
 def molecule(seed: int = 0) -> Atoms:
@@ -94,11 +97,10 @@ class SubnetContract:
     @classmethod
     def potential(cls, request: pytest.FixtureRequest) -> Potential:
         """A small potential with random weights, for each scheme and sharing."""
-        relations, sharing = request.param
+        asked = dict(zip(("relations", "sharing", "heterogeneity"), request.param, strict=True))
         small = {"n_channels": 4, "n_layers": 2, "n_radial": 5, "cutoff": 3.0, "dtype": "float64"}
         chosen = {**small, **cls.options, "subnet": cls.subnet}
-        options = ModelOptions(**chosen, relations=relations, sharing=sharing)
-        return random_potential(options, ELEMENTS)
+        return random_potential(ModelOptions(**chosen, **asked), ELEMENTS)
 
     def test_turns_with_the_structure(self, potential: Potential) -> None:
         """Energy is invariant, forces and stress are equivariant under O(3) and translation."""

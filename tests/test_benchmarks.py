@@ -64,7 +64,7 @@ def test_relations(tmp_path: Path):
     assert set(found["elements"]) == {"1", "2"}
     for task in ("training step", "energy+forces"):
         variants = found["elements"]["2"][task]
-        assert set(variants) == {"none", "one-pass", "loop", "basis:4"}
+        assert set(variants) == {"none", "one-pass", "loop", "basis:4", "filters", "update"}
         assert variants["none"]["ratio"] == 1.0
         assert all(variant["seconds"] > 0 for variant in variants.values())
 

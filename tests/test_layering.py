@@ -19,7 +19,7 @@ ROWS: list[tuple[int, str]] = [
     (0, "host.lock"),
     (0, "recipes.convert"),
     (0, "recipes.schema"),
-    (1, "cell_list classes envelopes graph grouped radial segments"),
+    (1, "cell_list classes envelopes expansion graph grouped radial segments"),
     (2, "neighbors relations relational"),
     (2, "geometry"),
     (2, "data.fingerprint data.progress data.loading data.environments data.least_squares"),

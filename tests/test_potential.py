@@ -178,6 +178,7 @@ def test_relations_of_classes():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"heterogeneity": "filter"}, r"model.heterogeneity: unknown 'filter'; did you mean"),
         ({"dtype": "float23"}, r"model.dtype: unknown 'float23'; did you mean 'float32'"),
         ({"subnet": "pain"}, r"unknown sub-network 'pain'; did you mean 'painn'"),
         ({"relations": "pairs"}, r"model.relations: unknown 'pairs'; did you mean 'pair'"),

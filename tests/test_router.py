@@ -17,11 +17,12 @@ from hermnet.checks import random_potential
 from hermnet.classes import element_classes
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
+from hermnet.expansion import Copies, Expansion
 from hermnet.graph import AtomicGraph, collate
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.relational import RelationalLinear, Sharing
-from hermnet.relations import Copies, Expansion, make_scheme
+from hermnet.relations import make_scheme
 from hermnet.router import Router, assign_relations
 from hermnet.subnets.painn import PaiNN
 from hermnet.subnetwork import Shape, SubnetChoice, parse_subnets
@@ -32,11 +33,12 @@ CUTOFF = 2.8
 SCHEMES = ("none", "vertex", "pair", "triadic")
 
 
-def options(relations: str, sharing: str) -> ModelOptions:
+def options(relations: str, sharing: str, heterogeneity: str = "full") -> ModelOptions:
     return ModelOptions(
         subnet="painn",
         relations=relations,
         sharing=sharing,
+        heterogeneity=heterogeneity,
         n_channels=4,
         n_layers=2,
         n_radial=5,
@@ -203,15 +205,35 @@ def test_one_pass_equals_a_loop_over_relations(relations: str, sharing: str):
     assert_equal_to_loop(potential.router, relations)
 
 
+@pytest.mark.parametrize("heterogeneity", ["filters", "update"])
+@pytest.mark.parametrize("relations", SCHEMES[1:])
+def test_layers_that_know_no_relations_are_one_for_all(relations: str, heterogeneity: str):
+    potential = random_potential(options(relations, "independent", heterogeneity), ELEMENTS)
+    graph, *_ = example()
+    types = torch.tensor([ELEMENTS.index(z) for z in graph.atomic_numbers.tolist()])
+    (expansion,) = potential.router.expand(types, graph.centers, graph.neighbors)
+    assert len(expansion.sources.atom) == graph.n_atoms  # no copies for each relation
+    assert_equal_to_loop(potential.router, relations)
+    knowing = {
+        name
+        for name, layer in potential.router.parts(0)[0].named_children()
+        if len(layer.stack()) > 1
+    }
+    expected = {"filters": {"filter"}, "update": {"mix", "update_in", "update_out"}}
+    assert knowing == expected[heterogeneity]
+
+
 @pytest.mark.parametrize("relations", ["vertex", "pair", "triadic"])
-def test_several_parts_share_the_relations(relations: str):
+@pytest.mark.parametrize("heterogeneity", ["full", "update"])
+def test_several_parts_share_the_relations(relations: str, heterogeneity: str):
     potential = random_potential(options(relations, "independent"), ELEMENTS)
     whole = potential.router
     n_relations = whole.scheme.n_relations
     choice = SubnetChoice(PaiNN, {})
     mine = tuple(k for k in range(n_relations) if k % 3 == 1)
     rest = tuple(k for k in range(n_relations) if k % 3 != 1)
-    shape = Shape(4, 1, 5, n_relations, whole.scheme.n_sides, Sharing("independent"), 8.0)
+    sharing = Sharing("independent")
+    shape = Shape(4, 1, 5, n_relations, whole.scheme.n_sides, sharing, 8.0, heterogeneity)
     router = Router(
         whole.scheme, [(choice, rest), (choice, mine)], 2, shape, whole.geometry
     ).double()

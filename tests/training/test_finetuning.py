@@ -101,6 +101,25 @@ def test_frozen_chemistry_keeps_its_energies_to_the_last_bit(
     assert not torch.allclose(potential(AMINE).energy, amine)
 
 
+@pytest.mark.parametrize("scheme", ["vertex", "triadic"])
+@pytest.mark.parametrize("heterogeneity", ["filters", "update"])
+def test_new_relations_beside_layers_that_know_none(
+    tmp_path: Path, heterogeneity: str, scheme: str
+):
+    options = replace(SMALL, relations=scheme, heterogeneity=heterogeneity)
+    path = stored(tmp_path / "a.ckpt", options)
+    before = load_potential(path)(METHANOL)
+    potential = started(path, options)
+    amine = potential(AMINE).energy
+    train(potential, ["known"])
+    assert_same(before, potential(METHANOL), "independent")
+    assert not torch.allclose(potential(AMINE).energy, amine)
+    low_rank = started(path, options, rank=2)
+    assert_same(before, low_rank(METHANOL), "basis")
+    train(low_rank, [])
+    assert not torch.allclose(low_rank(METHANOL).energy, before.energy)
+
+
 def assert_same(before: Prediction, after: Prediction, sharing: str) -> None:
     # A product with more mixing coefficients may be rounded otherwise.
     tolerance = 1e-12 if sharing.startswith("basis") else 0.0
