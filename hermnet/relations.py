@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import combinations_with_replacement, product
 from typing import ClassVar, NamedTuple, final
 
 import torch
@@ -40,6 +41,7 @@ class Scheme(ABC):
     """
 
     n_sides: ClassVar[int] = 1
+    separator: ClassVar[str] = "-"  # in a relation's name
     gated: ClassVar[bool]  # whether a copy appears only with its first neighbor
 
     def __init__(self, classes: ElementClasses) -> None:
@@ -49,12 +51,18 @@ class Scheme(ABC):
     @property
     def n_relations(self) -> int:
         """Number of relations."""
-        return len(self.labels)
+        return len(self.members)
 
     @property
     @abstractmethod
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """The classes that make a relation, in the order of the relations' index."""
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """The relations' names, in the order of their index."""
+        """The relations' names, in the order of their index; of its classes, in their order."""
+        names = (self.separator.join(self.names[k] for k in member) for member in self.members)
+        return tuple(name or "all" for name in names)
 
     @abstractmethod
     def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
@@ -162,9 +170,9 @@ class NoRelations(Scheme):
     gated = False
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """See `Scheme.labels`."""
-        return ("all",)
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """See `Scheme.members`; the name of a relation of nothing is ``all``."""
+        return ((),)
 
     def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
         """See `Scheme.links`."""
@@ -183,9 +191,9 @@ class VertexRelations(Scheme):
     gated = False
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """See `Scheme.labels`; such as ``O``."""
-        return self.names
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """See `Scheme.members`; a name is such as ``O``."""
+        return tuple((k,) for k in range(self.n_classes))
 
     def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
         """See `Scheme.links`."""
@@ -204,9 +212,9 @@ class PairRelations(Scheme):
     gated = True
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """See `Scheme.labels`; neighbor first, such as ``H-O`` for messages from H to O."""
-        return tuple(f"{j}-{i}" for j in self.names for i in self.names)
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """See `Scheme.members`; neighbor first, such as ``H-O`` for messages from H to O."""
+        return tuple(product(range(self.n_classes), repeat=2))
 
     def links(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> Links:
         """See `Scheme.links`."""
@@ -225,12 +233,12 @@ class TriadicRelations(Scheme):
 
     gated = True
     n_sides = 2
+    separator = "-*-"
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """See `Scheme.labels`; the neighbors' classes around any center, such as ``H-*-O``."""
-        n = self.names
-        return tuple(f"{n[a]}-*-{n[b]}" for a in range(len(n)) for b in range(a, len(n)))
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """See `Scheme.members`; the neighbors' classes around any center, such as ``H-*-O``."""
+        return tuple(combinations_with_replacement(range(self.n_classes), 2))
 
     def _relation(self, first: Tensor, second: Tensor) -> Tensor:
         """Index of {first, second} with first <= second in the order of `labels`."""
