@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hermnet.data.files import FileDataModule
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, FrameList
 from hermnet.data.slices import sliced
 from hermnet.elements import number
@@ -49,12 +50,13 @@ class DeePMD(FileDataModule):
         """See `FileDataModule.open`."""
         if not path.is_dir():
             raise InputError(f"{path} is a file; a DeePMD system is a folder with a type.raw")
+        stamp = FileStamp.of(path)
         systems = sorted(file.parent for file in path.rglob("type.raw"))
         if not systems:
             there = ", ".join(sorted(other.name for other in path.iterdir())[:5]) or "nothing"
             raise InputError(f"no DeePMD system (a folder with type.raw) in {path}; it has {there}")
         frames = [frame for system in systems for frame in self._of(system)]
-        return sliced(frames, path, part)
+        return sliced(frames, stamp, part, "deepmd", str(self.type_map))
 
     def _of(self, system: Path) -> list[Frame]:
         types = _words(system / "type.raw")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hermnet.data.dump import Survey, survey
 from hermnet.data.files import FileDataModule
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, FrameList
 from hermnet.data.slices import sliced
 from hermnet.elements import number
@@ -73,6 +74,7 @@ class Lammps(FileDataModule):
 
     def open(self, path: Path, part: str) -> FrameList:
         """See `FileDataModule.open`."""
+        stamp = FileStamp.of(path)
         dump = survey(path)
         if self.type_map is None and "element" not in dump.columns:
             raise InputError(
@@ -94,7 +96,8 @@ class Lammps(FileDataModule):
             self._frame(atoms, f"{path}, frame {index}", dump, energies[index])
             for index, atoms in enumerate(found)
         ]
-        return sliced(frames, path, part)
+        how = (self.type_map, self.forces, self.pbc, energies)
+        return sliced(frames, stamp, part, "lammps", *map(str, how))
 
     def _frame(self, atoms: Atoms, name: str, dump: Survey, energy: float | None) -> Frame:
         frame = Frame.from_atoms(atoms, name)

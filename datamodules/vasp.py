@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, final
 from ase.io import read
 
 from hermnet.data.files import FileDataModule
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import Frame, FrameList
 from hermnet.data.outcar import read_outcar
 from hermnet.data.slices import sliced
@@ -56,9 +57,10 @@ class VASP(FileDataModule):
 
     def open(self, path: Path, part: str) -> FrameList:
         """See `FileDataModule.open`."""
+        stamp = FileStamp.of(path)
         runs = _runs(path) if path.is_dir() else {path: _kind(path)}
         frames = [frame for file, kind in runs.items() for frame in self._of(file, kind)]
-        return sliced(frames, path, part)
+        return sliced(frames, stamp, part, "vasp", self.unconverged)
 
     def _of(self, path: Path, kind: str) -> list[Frame]:
         steps = ionic_steps(path, kind)

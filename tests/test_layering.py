@@ -84,7 +84,7 @@ ROWS: list[tuple[int, str]] = [
 ROW = {f"hermnet.{name}": row for row, (_, names) in enumerate(ROWS) for name in names.split()}
 PLUGIN_ROW = sum(level <= 2 for level, _ in ROWS)  # sub-networks and data modules see levels 0 to 2
 PLUGINS = ("subnets", "datamodules")
-MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 45, 10
+MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 40, 8
 
 FRAMEWORK = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from hermnet.data.fingerprint import FileStamp
 from hermnet.data.frames import ChosenFrames, Frame, FrameList, Frames
 from hermnet.errors import InputError
 
@@ -31,13 +32,20 @@ def frame_slice(path: Path, part: str) -> slice:
     return slice(*limits)
 
 
-def sliced(frames: Sequence[Frame], path: Path, part: str) -> FrameList:
+def sliced(frames: Sequence[Frame], stamp: FileStamp, part: str, *how: str) -> FrameList:
     """The frames that a part means.
+
+    Args:
+        frames: all frames of a file or folder.
+        stamp: of this file or folder.
+        part: which of them.
+        how: they have been read; see `FileStamp.fingerprint`.
 
     Raises:
         InputError: if it is no slice, or none of the frames is in it.
     """
-    return FrameList([frames[index] for index in _chosen(len(frames), path, part)])
+    chosen = [frames[index] for index in _chosen(len(frames), stamp.path, part)]
+    return FrameList(chosen, stamp, (*how, part))
 
 
 def sliced_lazily(frames: Frames, path: Path, part: str) -> Frames:

@@ -269,3 +269,15 @@ def test_a_slice_beyond_the_end(system: Path):
 
 def test_the_name_in_recipes():
     assert DATAMODULES.get("deepmd") is DeePMD
+
+
+def test_the_files_and_the_types_tell_whether_facts_are_still_true(system: Path):
+    def known(part: str = "", **options: Any) -> str | None:
+        return DeePMD(train=str(system), **options).open(system, part).fingerprint()
+
+    before = known()
+    assert before is not None
+    assert known() == before
+    assert len({before, known("0:2"), known(type_map=["Au", "Cu"])}) == 3
+    change(system, "energy", np.zeros(3))
+    assert known() != before

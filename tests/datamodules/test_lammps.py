@@ -251,3 +251,21 @@ def test_files_that_cannot_be_opened(path: Path):
 
 def test_the_name_in_recipes():
     assert DATAMODULES.get("lammps") is Lammps
+
+
+def test_dump_and_energies_tell_whether_facts_are_still_true(path: Path):
+    file = path.with_name("md.energy")
+
+    def known(part: str = "", **options: Any) -> str | None:
+        given = {"type_map": ["Fe", "O"], "energies": str(file), **options}
+        return Lammps(train=str(path), **given).open(path, part).fingerprint()
+
+    before = known()
+    assert before is not None
+    assert known() == before
+    assert len({before, known("0:2"), known(type_map=["Fe", "N"])}) == 3
+    np.savetxt(file, [energy - 1 for energy in ENERGIES])
+    changed = known()
+    assert changed != before
+    path.write_text(dump(element=True))
+    assert known() != changed

@@ -315,3 +315,17 @@ def test_unreadable_file(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPa
 
 def test_the_name_in_recipes():
     assert DATAMODULES.get("vasp") is VASP
+
+
+def test_all_files_of_a_folder_tell_whether_facts_are_still_true(tmp_path: Path):
+    def known() -> str | None:
+        return VASP(train=str(tmp_path)).open(tmp_path, "").fingerprint()
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vasprun.xml").write_text(vasprun(steps(2)))
+    before = known()
+    assert before is not None
+    assert known() == before
+    (tmp_path / "two" / "vasprun.xml").write_text(vasprun(steps(1)))
+    assert known() != before
