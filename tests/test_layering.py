@@ -51,7 +51,7 @@ ROWS: list[tuple[int, str]] = [
     (4, "derivatives statistics training.targets"),
     (4, "potential property_model"),
     (4, "compiled training.losses training.metrics models"),
-    (4, "training.objective training.options training.warmup"),
+    (4, "training.objective training.options training.precision training.warmup"),
     (4, "training.property_objective"),
     (5, "training.averages training.averaging checkpoints.formats training.position"),
     (5, "checkpoints.checkpoint"),

@@ -25,6 +25,7 @@ from hermnet.relations import SCHEMES
 from hermnet.subnetwork import SUBNETS
 from hermnet.training.loggers import check_name, is_name
 from hermnet.training.options import TrainingOptions
+from hermnet.training.precision import check_precision
 
 S = TypeVar("S", ModelOptions, TrainingOptions)
 
@@ -118,6 +119,10 @@ def check_trainer(given: dict[str, Any], errors: list[str]) -> dict[str, Any]:
     others = {key: value for key, value in given.items() if key not in lists}
     values, found = check_options(Trainer, others, "trainer")
     errors += found
+    try:
+        check_precision(values.get("precision"))
+    except InputError as error:
+        errors.append(str(error))
     return {**values, **lists}
 
 

@@ -32,6 +32,7 @@ from hermnet.run.workflows import workflow_of
 from hermnet.training.freezing import freeze
 from hermnet.training.loggers import check_installed
 from hermnet.training.position import Position
+from hermnet.training.precision import matrix_products
 from hermnet.training.task import PotentialTask
 from hermnet.training.trainer import cpu_threads, make_trainer, quiet
 
@@ -96,7 +97,8 @@ def _fit(
     objective = workflow.objective(model, recipe.training, data)
     frozen = freeze(model, recipe.training.freeze, _known_elements(recipe.model))
     task = PotentialTask(model, recipe.training, recipe.to_dict(), objective, frozen, known)
-    with quiet(), cpu_threads(recipe.training.threads):
+    products = matrix_products(recipe.training.matmul_precision)
+    with quiet(), cpu_threads(recipe.training.threads), products:
         trainer = make_trainer(recipe, data, task, folder, resume is not None)
         adopt(trainer, children)
         from_first(lambda: _begin(recipe, data, folder, checkpoint, lock))

@@ -46,6 +46,8 @@ class TrainingOptions:
         checkpoint_steps: the same as a number of steps.
         keep_last: how many of the latest checkpoints are kept besides the best.
         compile: whether to compile the potential; pays after a minute or so of compiling.
+        matmul_precision: of products of float32 matrices, in torch's words: ``highest`` for all,
+            ``high`` for TensorFloat32 where a GPU has it, ``medium`` for bfloat16.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
             with one, and many threads on a busy machine can be many times slower.
         seed: of the initial weights.
@@ -72,6 +74,7 @@ class TrainingOptions:
     checkpoint_steps: int | None = None
     keep_last: int = 1
     compile: bool = False
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
     threads: int | None = None
     seed: int = 0
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import Precision
+from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -128,6 +130,21 @@ class PotentialTask(pl.LightningModule):
             exact = torch.tensor(value, dtype=torch.float64, device=self.device)
             # All processes have the same value; Lightning wants to hear that they share it.
             self.log(key, exact, prog_bar=key == self.monitor(), batch_size=1, sync_dist=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer is told to.
+
+        Lightning's mixed precision refuses to where the optimizer is fused, for the sake of scaled
+        gradients; the only mixed precision that we take is bfloat16, which scales none.
+        """
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        plugin = self.trainer.precision_plugin
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and scheduler from their ``class_path``."""

@@ -160,6 +160,10 @@ def test_bad_sub_networks(subnet: str, message: str):
             "trainer.callbacks=[{class_path: pytorch_lightning.callbacks.EarlyStopping}]",
             "trainer.callbacks[0].monitor: must be given (str)",
         ),
+        (
+            "trainer.precision=64-true",
+            "trainer.precision: '64-true' is not one of 32-true and bf16-mixed; for double",
+        ),
         ("trainer.logger=[3]", "trainer.logger[0]: expected a mapping with 'class_path', got 3"),
     ],
 )
