@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from hermnet.engines.commands import add_engine_commands
 from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
 from hermnet.properties.commands import add_property_commands
 
@@ -90,7 +91,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             known = [o for action in actions for o in action.option_strings]
             raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
     arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
-    if arguments.command in ("list", "inspect") or "property" in arguments:
+    if arguments.command in ("list", "inspect") or {"property", "no_recipe"} & {*vars(arguments)}:
         if arguments.overrides:
             name, found = arguments.command, arguments.overrides[0]
             raise InputError(f"unexpected '{found}'; see hermnet {name} --help")
@@ -117,6 +118,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     inspect.add_argument("checkpoint", metavar="PATH")
     inspect.set_defaults(run=_inspect, parser="inspect")
     add_property_commands(commands)
+    add_engine_commands(commands)
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},

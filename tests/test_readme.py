@@ -121,7 +121,7 @@ def test_the_recipes_resolve(name: str, folder: Path):
 @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
 def test_the_commands_parse(argv: list[str], folder: Path):
     arguments = cli._parse(argv)
-    if argv[0] != "list" and argv[0] not in USES:
+    if "config" in arguments:
         resolve(arguments.config, arguments.overrides)
 
 

@@ -71,7 +71,7 @@ def add_property_commands(
         what = "structure" if command.needs_potential else "trajectory"
         parser.add_argument("source", metavar=what.upper(), help=f"{what} in any format of ASE")
         if command.needs_potential:
-            _add_potential(parser)
+            add_potential_options(parser)
         parser.add_argument(
             "--output", metavar="FOLDER", default=command.name, help=f"to write ({command.name})"
         )
@@ -84,7 +84,8 @@ def add_property_commands(
         parser.set_defaults(run=run, parser=command.name, property=command)
 
 
-def _add_potential(parser: argparse.ArgumentParser) -> None:
+def add_potential_options(parser: argparse.ArgumentParser) -> None:
+    """Add which checkpoints, and how they compute."""
     parser.add_argument(
         "--checkpoint",
         action="append",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ase.calculators.calculator import Calculator
 
 from hermnet.calculator import HermNetCalculator
 from hermnet.errors import InputError, at_least
@@ -38,7 +37,7 @@ _ANALYSED: dict[str, type[Report]] = {
 }
 
 
-def make_calculator(arguments: argparse.Namespace) -> Calculator:
+def make_calculator(arguments: argparse.Namespace) -> HermNetCalculator:
     """The calculator of a command line's checkpoints; torch takes as many threads as it says."""
     torch.set_num_threads(at_least("--threads", arguments.threads, 1))
     return HermNetCalculator(
