@@ -46,6 +46,9 @@ class Traffic(TorchDispatchMode):
         self.calls = 0
         self.looks: dict[str, int] = {}
 
+    def looked(self, name: str) -> None:
+        """Called at every look; a subclass may want to know from where."""
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -55,6 +58,7 @@ class Traffic(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         if name in LOOKS:
             self.looks[name] = self.looks.get(name, 0) + 1
+            self.looked(name)
         if func.is_view or name in ("detach", "alias", "_to_copy_meta"):
             return result
         if func._overloadpacket in self._formulas:

@@ -31,6 +31,8 @@ import numpy as np
 import torch
 from counting import Traffic
 
+_DEFAULT = 128 * 1024  # bytes, of glibc
+
 
 class Contender:
     """A model on a structure, and what can be measured of it."""
@@ -86,11 +88,14 @@ class Contender:
             self._wait()
             return {"bytes": torch.cuda.max_memory_allocated(self.device) - before}
         self.optimizer.zero_grad()
-        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
+        keep_freed_memory(_DEFAULT)
+        ctypes.CDLL(None).malloc_trim(0)  # what is free now goes back to the system
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
         before = _status("VmRSS")
         self.tasks[task]()
-        return {"bytes": _status("VmHWM") - before}
+        found = {"bytes": _status("VmHWM") - before}
+        keep_freed_memory()
+        return found
 
     def count(self, task: str) -> dict:
         """Operations of matrix products, and bytes that all operators read and write."""
@@ -108,6 +113,16 @@ class Contender:
             torch.cuda.synchronize(self.device)
 
 
+def keep_freed_memory(limit: int = 2**31 - 1) -> None:
+    """Let freed memory up to a size stay with the process (glibc), the same for all contenders.
+
+    By default every large tensor costs fresh pages of the system, which `hermnet fit` avoids too.
+    """
+    library = ctypes.CDLL(None)
+    for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        library.mallopt(option, limit)
+
+
 def _status(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key + ":"):
@@ -120,6 +135,7 @@ def answer(request: dict, package: str, held: dict[str, Contender]) -> dict:
     todo = request.pop("do")
     if todo == "load":
         torch.set_num_threads(request.get("threads", 1))
+        keep_freed_memory()
         device = request.get("device", "cpu")
         held["it"] = Contender(package, request["file"], request["model"], device)
         return {"parameters": held["it"].n_parameters, "torch": torch.__version__}

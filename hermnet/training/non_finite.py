@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -15,17 +16,32 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
+from hermnet.host.later import Later
+from hermnet.host.processes import added_up
 from hermnet.run.prediction import structures, write_extxyz
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What a step was made of, and how it went."""
+
+    epoch: int
+    batches: list[tuple[int, AtomicGraph]]
+    finite: Later  # bool: the loss of each batch, the gradient, and whether all processes are fine
 
 
 @final
 class FiniteSteps(Callback):
-    """Looks at loss and gradient before every step, so that no weight becomes NaN.
+    """Judges loss and gradient of every step, so that no weight becomes NaN.
+
+    On a CPU they are looked at before the step. Elsewhere looking would wait for the device; so the
+    optimizer itself leaves the weights alone where something is no number, which a tensor tells it,
+    and the host looks one step later, or before anything is validated or saved.
 
     Args:
         folder: where batches are written, extended xyz with their labels and ``frame``, the index
@@ -40,6 +56,7 @@ class FiniteSteps(Callback):
         self._skips = skips
         self._batches: list[tuple[int, AtomicGraph]] = []  # since the last step
         self._losses: list[Tensor] = []
+        self._pending: _Step | None = None  # the optimizer knows, the host does not
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -61,25 +78,55 @@ class FiniteSteps(Callback):
         Raises:
             InputError: it names the frames and the file that holds them.
         """
+        self._settle(trainer)
         batches, losses = self._batches, self._losses
         self._batches, self._losses = [], []
         finite = torch.stack(losses).isfinite()
-        fine = finite.all() & _gradients_are_finite(trainer, pl_module)
-        if not trainer.strategy.reduce_boolean_decision(not bool(fine), all=False):
+        own = torch.cat((finite, _gradients_are_finite(trainer, pl_module).reshape(1)))
+        wrong = (added_up((~own.all()).float()) > 0).float()
+        self._pending = _Step(
+            trainer.current_epoch, batches, Later(torch.cat((own, wrong[None] == 0)))
+        )
+        if looks_later(own.device) and _can_skip(trainer, optimizer):
+            optimizer.found_inf = wrong  # type: ignore[attr-defined]
             return
-        at_fault = [b for b, good in zip(batches, finite.tolist(), strict=True) if not good]
-        epoch, at_fault = trainer.current_epoch, at_fault or batches
-        named = {index: self._data.train_frames(epoch, index) for index, _ in at_fault}
+        if self._settle(trainer):
+            optimizer.zero_grad(set_to_none=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the last step; see `on_before_optimizer_step`."""
+        self._settle(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the last step; see `on_before_optimizer_step`."""
+        self._settle(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Look at the last step; see `on_before_optimizer_step`."""
+        self._settle(trainer)
+
+    def _settle(self, trainer: pl.Trainer) -> bool:
+        """Look at the step that is pending; whether it is to be skipped."""
+        step, self._pending = self._pending, None
+        if step is None:
+            return False
+        *finite, _, fine = step.finite.look().tolist()
+        if fine:
+            return False
+        at_fault = [b for b, good in zip(step.batches, finite, strict=True) if not good]
+        at_fault = at_fault or step.batches
+        named = {index: self._data.train_frames(step.epoch, index) for index, _ in at_fault}
         frames = ", ".join(str(frame) for part in named.values() for frame in part)
-        number = f"{at_fault[0][0] + 1} of epoch {epoch + 1}"
-        what = "loss" if not bool(finite.all()) else "gradient"
+        number = f"{at_fault[0][0] + 1} of epoch {step.epoch + 1}"
+        what = "loss" if not all(finite) else "gradient"
         said = f"the {what} of batch {number} (train frames {frames}) is infinite or not a number"
         if self._skips:
-            optimizer.zero_grad(set_to_none=True)
             warnings.warn(f"{said}; skipped", stacklevel=2)
-            return
+            return True
         process = f"-process-{trainer.global_rank}" if trainer.world_size > 1 else ""
-        path = self._folder / f"epoch-{epoch + 1}-batch-{at_fault[0][0] + 1}{process}.xyz"
+        path = self._folder / f"epoch-{step.epoch + 1}-batch-{at_fault[0][0] + 1}{process}.xyz"
         write_extxyz(path, _with_labels(at_fault, named))
         raise InputError(
             f"{said}; the batch is in {path}. Look at these labels, lower the learning rate, or "
@@ -87,9 +134,24 @@ class FiniteSteps(Callback):
         )
 
 
-def _gradients_are_finite(trainer: pl.Trainer, module: pl.LightningModule) -> Tensor:
+def looks_later(device: torch.device) -> bool:
+    """Whether looking at a number would hold up the device."""
+    return device.type != "cpu"
+
+
+def _can_skip(trainer: pl.Trainer, optimizer: Optimizer) -> bool:
+    """Whether the optimizer leaves the weights alone where ``found_inf`` tells it to."""
+    fused = all(group.get("fused") for group in optimizer.param_groups)
+    return fused and isinstance(optimizer, Adam | SGD) and not _scales(trainer)
+
+
+def _scales(trainer: pl.Trainer) -> bool:
     plugin = trainer.precision_plugin
-    if isinstance(plugin, MixedPrecision) and plugin.scaler is not None:
+    return isinstance(plugin, MixedPrecision) and plugin.scaler is not None
+
+
+def _gradients_are_finite(trainer: pl.Trainer, module: pl.LightningModule) -> Tensor:
+    if _scales(trainer):
         return torch.tensor(True, device=module.device)  # the scaler skips these steps by itself
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     return get_total_norm(gradients).isfinite()

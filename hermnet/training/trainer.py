@@ -12,10 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.strategies import DDPStrategy
 
 from hermnet.checkpoints.io import SafeCheckpointIO
 from hermnet.datamodule import GraphDataModule
 from hermnet.errors import InputError
+from hermnet.host.heap import keep_freed_memory
 from hermnet.host.processes import started_as
 from hermnet.recipes.class_path import build
 from hermnet.recipes.config import Recipe
@@ -78,9 +80,15 @@ def make_trainer(
     if not has_val:
         options["limit_val_batches"] = 0
     try:
-        return pl.Trainer(**_DEFAULTS | started_as() | options)
+        trainer = pl.Trainer(**_DEFAULTS | started_as() | options)
     except Exception as error:  # whatever it raises, the recipe's values are the cause
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+    if isinstance(trainer.strategy, DDPStrategy):
+        # No buffer changes in training, and sending them all costs as much as small gradients.
+        trainer.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
+    return trainer
 
 
 def _with_progress(

@@ -15,6 +15,7 @@ from hermnet.checkpoints.checkpoint import load_potential
 from hermnet.errors import InputError
 from hermnet.run import commands as runs
 from hermnet.run.plots import read_curves
+from hermnet.training import non_finite
 from hermnet.training.task import PotentialTask
 from same import raw
 
@@ -87,12 +88,65 @@ def test_a_loss_that_is_no_number_ends_the_run(
     assert runs.fit(recipe, resume="last").results, "it can be gone on from"
 
 
+FUSED = "training.optimizer={class_path: torch.optim.AdamW, lr: 0.01, fused: true}"
+
+
+@pytest.fixture(params=["at once", "later"])
+def when(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the host looks: on a CPU at once, elsewhere after the step."""
+    monkeypatch.setattr(non_finite, "looks_later", lambda device: request.param == "later")
+
+
+@pytest.mark.usefixtures("when")
 def test_a_gradient_that_is_no_number_ends_the_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     spoil_gradient(monkeypatch)
-    recipe = tiny.recipe(tmp_path, data, "trainer.logger=false")
+    recipe = tiny.recipe(tmp_path, data, "trainer.logger=false", FUSED)
     assert len(ase.io.read(refused(recipe, "gradient"), ":")) == 3
+
+
+def test_a_last_batch_seen_later_is_not_saved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(non_finite, "looks_later", lambda device: True)
+    monkeypatch.setattr(f"{__name__}.BATCH", 6)
+    spoil_loss(monkeypatch, math.inf)
+    recipe = tiny.recipe(tmp_path, data, "trainer.logger=false", FUSED)
+    with pytest.raises(InputError, match="the loss of batch 3 of epoch 2"):
+        runs.fit(recipe)
+    state = raw(runs.RunFolder.of(recipe.name, recipe.trainer).last)
+    assert state["global_step"] == 3
+
+
+def test_weights_stay_until_the_host_looks(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(non_finite, "looks_later", lambda device: True)
+    weights: list[torch.Tensor] = []
+
+    def on_train_batch_end(task: PotentialTask, *_: Any) -> None:
+        weights.append(task.potential.embedding.weight.detach().clone())
+
+    monkeypatch.setattr(PotentialTask, "on_train_batch_end", on_train_batch_end)
+    spoil_gradient(monkeypatch)
+    with pytest.raises(InputError, match="the gradient of batch 2 of epoch 2"):
+        runs.fit(tiny.recipe(tmp_path, data, "trainer.logger=false", FUSED))
+    assert len(weights) == BATCH, "the step was taken, and said to be bad in the next"
+    assert torch.equal(weights[-1], weights[-2])
+
+
+def test_an_optimizer_that_cannot_skip_is_looked_at_at_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(non_finite, "looks_later", lambda device: True)
+    spoil_loss(monkeypatch, math.nan)
+    plain = "training.optimizer={class_path: torch.optim.Adamax, lr: 0.001}"
+    recipe = tiny.recipe(tmp_path, data, plain, "training.non_finite=skip")
+    with pytest.warns(UserWarning, match="skipped"):
+        run = runs.fit(recipe)
+    parameters = load_potential(run.folder.last).parameters()
+    assert all(torch.isfinite(value).all() for value in parameters)
 
 
 def test_the_first_batch_leaves_the_file_alone(
@@ -107,8 +161,9 @@ def test_the_first_batch_leaves_the_file_alone(
     assert (folder.non_finite / "epoch-1-batch-1.xyz").is_file()
 
 
+@pytest.mark.usefixtures("when")
 def test_a_batch_is_skipped(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    recipe = tiny.recipe(tmp_path, data, "training.non_finite=skip")
+    recipe = tiny.recipe(tmp_path, data, "training.non_finite=skip", FUSED)
     spoil_loss(monkeypatch, math.nan)
     weights: list[torch.Tensor] = []
 
