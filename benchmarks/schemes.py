@@ -1,8 +1,8 @@
 """Accuracy of the relation schemes after equal training time.
 
 Each scheme trains the same recipe for as many epochs as fit into the time given, so that the
-learning rate of every run comes down to zero; the time of an epoch is measured first. The errors
-are those of the test frames.
+learning rate of every run comes down to zero; the time of a step is measured first. The errors
+are those of the test frames. `hermnet ablate --equal time` does the same, with a report.
 
     python benchmarks/schemes.py --minutes 4
 """
@@ -10,35 +10,14 @@ are those of the test frames.
 from __future__ import annotations
 
 import tempfile
-import time
 from typing import Any
 
 import torch
 from measure import machine, parser, write
 
-from hermnet.recipes.config import resolve
-from hermnet.run.commands import fit
+from hermnet.ablation.running import ablate
 
-
-def train(config: str, overrides: list[str], epochs: int, folder: str) -> dict[str, Any]:
-    """Fit for a number of epochs; returns test errors, training seconds and parameters."""
-    recipe = resolve(
-        config,
-        [*overrides, f"trainer.max_epochs={epochs}", f"trainer.default_root_dir={folder}"],
-    )
-    start = time.perf_counter()
-    run = fit(recipe, overwrite=True)
-    return {
-        "epochs": epochs,
-        "seconds": time.perf_counter() - start,
-        "errors": run.results["test"].errors,
-    }
-
-
-def epochs_within(seconds: float, config: str, overrides: list[str], folder: str) -> int:
-    """How many epochs fit into `seconds`, from the difference of a run of 3 and one of 1."""
-    one, three = (train(config, overrides, n, folder)["seconds"] for n in (1, 3))
-    return max(1, round(seconds / ((three - one) / 2)))
+ERRORS = ("energy_mae", "forces_mae", "forces_rmse")
 
 
 def main() -> None:
@@ -49,14 +28,20 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=4.0, help="for each scheme (4)")
     options.add_argument("--set", nargs="*", default=[], help="overrides of the recipe")
     arguments = options.parse_args()
-    torch.set_num_threads(arguments.threads)
-    rows = {}
+    grid = {"model.relations": arguments.schemes, "minutes": arguments.minutes}
+    overrides = [*arguments.set, f"training.threads={arguments.threads}"]
     with tempfile.TemporaryDirectory() as folder:
-        for scheme in arguments.schemes:
-            overrides = [*arguments.set, f"model.relations={scheme}"]
-            budget = 60.0 * arguments.minutes
-            epochs = epochs_within(budget, arguments.config, overrides, folder)
-            rows[scheme] = train(arguments.config, overrides, epochs, folder)
+        runs = ablate(
+            arguments.config, grid, equal="time", overrides=overrides, output=folder, jobs=1
+        )
+    rows = {
+        row["model.relations"]: {
+            "epochs": row["epochs"],
+            "seconds": row["training_seconds"],
+            "errors": {name: row[f"test_{name}"] for name in ERRORS},
+        }
+        for row in runs.to_dict("records")
+    }
     about = {key: getattr(arguments, key) for key in ("config", "set", "minutes")}
     about["machine"] = machine(arguments.threads, torch.device("cpu"))
     write(arguments.output, "schemes", {**about, "schemes": rows})
@@ -68,11 +53,8 @@ def print_table(rows: dict[str, dict[str, Any]]) -> None:
     print("| relations | epochs | seconds | E MAE, meV | F MAE, meV/A | F RMSE, meV/A |")
     print("|---|---|---|---|---|---|")
     for scheme, row in rows.items():
-        errors = row["errors"]
-        print(
-            f"| `{scheme}` | {row['epochs']} | {row['seconds']:.0f} | {errors['energy_mae']:.1f} "
-            f"| {errors['forces_mae']:.1f} | {errors['forces_rmse']:.1f} |"
-        )
+        shown = " | ".join(f"{row['errors'][name]:.1f}" for name in ERRORS)
+        print(f"| `{scheme}` | {row['epochs']} | {row['seconds']:.0f} | {shown} |")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ _PUBLIC = {
     "resolve": "hermnet.recipes.config",
     "Run": "hermnet.run.commands",
     "fit": "hermnet.run.commands",
+    "ablate": "hermnet.ablation.running",
 }
 
 __all__ = ["__version__", *_PUBLIC]

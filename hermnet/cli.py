@@ -13,8 +13,10 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from hermnet.ablation.commands import add_ablation_command, without_values
+from hermnet.arguments import Parser, Version
 from hermnet.engines.commands import add_engine_commands
 from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
 from hermnet.properties.commands import add_property_commands
@@ -26,13 +28,6 @@ _OVERRIDE = re.compile(r"(name|data|model|training|trainer)(\.[^=]*)?=")
 _LAST = "last"
 _USAGE = "hermnet {command} --config NAME_OR_PATH [options] [section.option=value ...]"
 _EPILOG = "A recipe's options are set with section.option=value, such as model.subnet=schnet."
-
-
-class _Parser(argparse.ArgumentParser):
-    """Argparse whose complaints are input errors like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,8 +75,9 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     """Options as a namespace; overrides may stand anywhere between them."""
-    overrides = [token for token in argv if _OVERRIDE.match(token)]
-    rest = [token for token in argv if not _OVERRIDE.match(token)]
+    at = {index for index, token in without_values(argv) if _OVERRIDE.match(token)}
+    overrides = [argv[index] for index in sorted(at)]
+    rest = [token for index, token in enumerate(argv) if index not in at]
     parser, commands = _parser()
     arguments, unknown = parser.parse_known_args(rest)
     for token in unknown:
@@ -102,13 +98,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
-    parser = _Parser(
+def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    parser = Parser(
         prog="hermnet",
         description="Train and use heterogeneous graph potentials.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_Version, help="print the version and stop")
+    parser.add_argument("--version", action=Version, help="print the version and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     _add_runs(commands)
@@ -119,6 +115,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     inspect.set_defaults(run=_inspect, parser="inspect")
     add_property_commands(commands)
     add_engine_commands(commands)
+    add_ablation_command(commands)
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},
@@ -126,7 +123,7 @@ def _parser() -> tuple[_Parser, dict[str, argparse.ArgumentParser]]:
     return parser, parsers
 
 
-def _add_runs(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_runs(commands: argparse._SubParsersAction[Parser]) -> None:
     fit = _add(
         commands,
         "fit",
@@ -157,7 +154,7 @@ def _add_runs(commands: argparse._SubParsersAction[_Parser]) -> None:
     plot.add_argument("folder", nargs="?", metavar="RUN_FOLDER", help="instead of --config")
 
 
-def _add_list(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_list(commands: argparse._SubParsersAction[Parser]) -> None:
     listing = commands.add_parser(
         "list",
         help="what a recipe can name",
@@ -165,14 +162,14 @@ def _add_list(commands: argparse._SubParsersAction[_Parser]) -> None:
         allow_abbrev=False,
     )
     listing.add_argument(
-        "kind", choices=("subnets", "relations", "readouts", "datamodules", "configs")
+        "kind", choices=("subnets", "relations", "readouts", "datamodules", "configs", "studies")
     )
     listing.set_defaults(run=_list, parser="list")
 
 
 def _add_data(
-    commands: argparse._SubParsersAction[_Parser],
-) -> argparse._SubParsersAction[_Parser]:
+    commands: argparse._SubParsersAction[Parser],
+) -> argparse._SubParsersAction[Parser]:
     data = commands.add_parser(
         "data", help="check or convert the data of a recipe", allow_abbrev=False
     )
@@ -190,11 +187,11 @@ def _add_data(
 
 
 def _add(
-    commands: argparse._SubParsersAction[_Parser],
+    commands: argparse._SubParsersAction[Parser],
     name: str,
     text: str,
     run: Callable[[argparse.Namespace], None],
-) -> _Parser:
+) -> Parser:
     command = commands.add_parser(
         name.split()[-1],
         help=text,
@@ -211,19 +208,6 @@ def _add(
     )
     command.set_defaults(run=run, parser=name)
     return command
-
-
-class _Version(argparse.Action):
-    """Like argparse's own, but looks the version up only when it is asked for."""
-
-    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(f"hermnet {version('hermnet')}")
-        parser.exit()
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe | None:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 # (level, modules), lowest first: a module imports from the rows above its own.
 ROWS: list[tuple[int, str]] = [
     (0, "errors host.heap host.interrupts host.later"),
+    (0, "arguments"),
     (0, "host.atomic recipes.class_path elements host.processes registry units host.watch"),
     (0, "host.lock"),
     (0, "recipes.convert"),
@@ -72,8 +73,8 @@ ROWS: list[tuple[int, str]] = [
     (6, "engines.ipi engines.lammps engines.lammps_library engines.lammps_script"),
     (6, "engines.lammps_run"),
     (6, "engines.commands"),
-    (6, "checks recipes.source run.folder run.force_errors run.plots run.prediction"),
-    (6, "training.metrics_log training.pace training.summary"),
+    (6, "checks recipes.source run.folder run.force_errors run.frame_errors run.plots"),
+    (6, "run.prediction training.cost training.metrics_log training.pace training.summary"),
     (6, "run.bars run.evaluation training.loggers training.non_finite training.progress"),
     (6, "testing"),
     (6, "recipes.listing recipes.sections"),
@@ -82,6 +83,15 @@ ROWS: list[tuple[int, str]] = [
     (6, "run.pictures training.trainer"),
     (6, "run.launch"),
     (6, "run.commands"),
+    (6, "ablation.bootstrap ablation.document ablation.grid ablation.widths ablation.worker"),
+    (6, "ablation.plan ablation.trial"),
+    (6, "ablation.folder ablation.planning"),
+    (6, "ablation.collecting ablation.execution ablation.progress"),
+    (6, "ablation.pool ablation.study"),
+    (6, "ablation.cluster ablation.figures ablation.findings"),
+    (6, "ablation.report"),
+    (6, "ablation.running"),
+    (6, "ablation.commands"),
     (7, "cli"),
 ]
 ROW = {f"hermnet.{name}": row for row, (_, names) in enumerate(ROWS) for name in names.split()}

@@ -28,6 +28,7 @@ from hermnet.datamodule import DATAMODULES
 from hermnet.properties import running
 from hermnet.properties.commands import COMMANDS as PROPERTY_COMMANDS
 from hermnet.recipes.config import resolve
+from hermnet.recipes.source import read
 from hermnet.subnetwork import SUBNETS
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +122,10 @@ def test_the_recipes_resolve(name: str, folder: Path):
 @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
 def test_the_commands_parse(argv: list[str], folder: Path):
     arguments = cli._parse(argv)
-    if "config" in arguments:
+    if argv[0] == "ablate":
+        tree = {"grid": None} if arguments.folder else read(arguments.config, arguments.overrides)
+        assert arguments.grid or arguments.folder or tree["grid"]
+    elif "config" in arguments:
         resolve(arguments.config, arguments.overrides)
 
 

@@ -22,10 +22,14 @@ class Lock:
 
     Args:
         path: the file, in a folder that is there.
+        instead: what another process can choose instead, for the message.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, instead: str = "another folder with trainer.default_root_dir=..."
+    ) -> None:
         self.path = path
+        self._instead = instead
         self._descriptor: int | None = None
 
     def check(self) -> None:
@@ -82,8 +86,8 @@ class Lock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{self.path.parent} is in use by {self._holder()}; wait for it, or choose another "
-                "folder with trainer.default_root_dir=..."
+                f"{self.path.parent} is in use by {self._holder()}; wait for it, or choose "
+                f"{self._instead}"
             ) from error
         except OSError:  # a file system without locks
             return

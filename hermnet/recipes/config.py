@@ -82,9 +82,17 @@ def resolve(source: str, overrides: Iterable[str] = ()) -> Recipe:
         InputError: there is no such recipe, or its file is not a mapping in YAML.
         InputErrors: everything that is wrong with it, one line each with the dotted path.
     """
-    tree = read(source, overrides)
+    return checked(read(source, overrides))
+
+
+def checked(tree: Mapping[Any, Any]) -> Recipe:
+    """The recipe of nested dicts and lists, as `hermnet.recipes.source.read` gives them.
+
+    Raises:
+        InputErrors: everything that is wrong with it, one line each with the dotted path.
+    """
     known = ("base", "name", *SECTIONS)
-    errors = [f"{key}: unknown section; {nearest(key, known)}" for key in tree if key not in known]
+    errors = [_unknown(key, known) for key in tree if key not in known]
     given = {section: sections.mapping(tree.get(section), section, errors) for section in SECTIONS}
     below = inherited(given["model"])
     given["model"] = {**below, **given["model"]}
@@ -99,6 +107,12 @@ def resolve(source: str, overrides: Iterable[str] = ()) -> Recipe:
     if errors or model is None or training is None:
         raise InputErrors(errors)
     return Recipe(str(tree["name"]), data, model, training, trainer)
+
+
+def _unknown(section: str, known: Iterable[str]) -> str:
+    if section == "grid":
+        return "grid: this recipe is a study of several runs; give it to hermnet ablate"
+    return f"{section}: unknown section; {nearest(section, known)}"
 
 
 def _plain(value: Any) -> Any:

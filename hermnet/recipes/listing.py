@@ -16,7 +16,7 @@ def listing(kind: str) -> str:
     """One entry per name: its summary, and below it the options with types and defaults.
 
     Args:
-        kind: subnets, relations, readouts, datamodules or configs.
+        kind: subnets, relations, readouts, datamodules, configs or studies.
     """
     if kind == "subnets":
         from hermnet.subnetwork import SUBNETS
@@ -37,9 +37,10 @@ def listing(kind: str) -> str:
         from hermnet.relations import SCHEMES
 
         return "\n".join(_entry(name, summary_of(scheme)) for name, scheme in SCHEMES.items())
-    from hermnet.recipes.source import shipped
+    from hermnet.recipes.source import shipped, studies
 
-    return "\n".join(_entry(name, _first_comment(path)) for name, path in shipped().items())
+    found = studies() if kind == "studies" else shipped()
+    return "\n".join(_entry(name, _first_comment(path)) for name, path in found.items())
 
 
 def _registered(registry: Registry[Any], skip: tuple[str, ...] = ()) -> str:

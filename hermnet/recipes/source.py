@@ -36,6 +36,12 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def studies() -> dict[str, Path]:
+    """The recipes with a grid that come with HermNet, by name."""
+    folder = Path(str(files("hermnet") / "configs" / "ablations"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
 def read(source: str, overrides: Iterable[str] = ()) -> Tree:
     """The recipe as nested dicts and lists, nothing of it checked against the schema.
 
@@ -62,7 +68,7 @@ def read(source: str, overrides: Iterable[str] = ()) -> Tree:
 
 
 def _find(source: str, folder: Path = Path()) -> Path:
-    known = shipped()
+    known = {**studies(), **shipped()}
     if source in known:
         return known[source]
     path = folder / source

@@ -26,7 +26,7 @@ from hermnet.run.datasets import load_data
 from hermnet.run.evaluation import SplitResult, error_table
 from hermnet.run.folder import RunFolder
 from hermnet.run.launch import Children, adopt, launched
-from hermnet.run.pictures import draw, drawn, evaluated, write_results
+from hermnet.run.pictures import drawn, evaluated, leave_results
 from hermnet.run.prediction import write_extxyz
 from hermnet.run.workflows import workflow_of
 from hermnet.training.freezing import freeze
@@ -139,7 +139,7 @@ def predict(recipe: Recipe, checkpoint: str | None = None, output: str | None = 
 
 
 def plot(recipe: Recipe) -> list[Path]:
-    """Draw the pictures of the recipe's run again, from its logs and its best checkpoint.
+    """Evaluate the recipe's run and draw its pictures again, from its logs and best checkpoint.
 
     Returns:
         The files written.
@@ -149,7 +149,7 @@ def plot(recipe: Recipe) -> list[Path]:
     """
     model, data, folder = _trained(recipe, None)
     _check_elements(data, model, data.splits())
-    draw(folder, model, evaluated(model, data))
+    leave_results(folder, model, evaluated(model, data))
     paths = drawn(folder)
     print(f"plots: {' '.join(map(str, paths)) or 'none'}")
     return paths
@@ -289,8 +289,7 @@ def _report(
     checkpoint = folder.usable_checkpoint()
     model = load_model(checkpoint, device)
     results = evaluated(model, data)
-    write_results(folder, results)
-    draw(folder, model, results)
+    leave_results(folder, model, results)
     console = Console()
     console.print(error_table(results))
     plots = " ".join(map(str, drawn(folder)))

@@ -16,6 +16,7 @@ from hermnet.graph import AtomicGraph
 from hermnet.potential import Potential, Prediction
 from hermnet.property_model import PropertyModel
 from hermnet.run.force_errors import ForceErrors, Groups
+from hermnet.run.frame_errors import FrameErrors, FrameSums
 from hermnet.run.plots import parity
 from hermnet.run.prediction import predict_batches, predict_properties
 from hermnet.training.metrics import ErrorSums
@@ -39,6 +40,8 @@ class SplitResult:
         periodic: whether a structure has periodic directions.
         units: the unit of each property; empty for energies, forces and stress.
         forces_by: errors of the forces by element and by relation; empty without forces.
+        by_frame: for each target and frame the sums of absolute and squared errors and the number
+            of values, (n_frames, 3), in the units of `errors`.
     """
 
     errors: dict[str, float]
@@ -46,6 +49,7 @@ class SplitResult:
     periodic: bool
     units: dict[str, str] = field(default_factory=dict)
     forces_by: Groups = field(default_factory=dict)
+    by_frame: FrameSums = field(default_factory=dict)
 
 
 @dataclass
@@ -73,13 +77,14 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
         potential: the potential.
         graphs: batches with labels.
     """
-    sums, pairs, groups = ErrorSums(), _Pairs(), ForceErrors(potential)
+    sums, pairs, groups, frames = ErrorSums(), _Pairs(), ForceErrors(potential), FrameErrors()
     periodic = False
     for graph in graphs:
         stress = graph.stress is not None
         for moved, prediction in predict_batches(potential, [graph], stress=stress):
             sums.update(prediction, moved)
             groups.update(prediction, moved)
+            frames.update(prediction, moved)
             _add_pairs(pairs, moved, prediction)
             periodic = periodic or bool(moved.pbc.any())
     errors = {name: _MILLI * value for name, value in sums.reduce(lambda t: t).items()}
@@ -87,7 +92,7 @@ def evaluate_split(potential: Potential, graphs: Iterable[AtomicGraph]) -> Split
     if "energy" in joined:
         labels, predictions = joined["energy"]
         joined["energy"] = _MILLI * (labels - labels.mean()), _MILLI * (predictions - labels.mean())
-    return SplitResult(errors, joined, periodic, forces_by=groups.result())
+    return SplitResult(errors, joined, periodic, {}, groups.result(), frames.result())
 
 
 def evaluate_properties(
@@ -101,15 +106,19 @@ def evaluate_properties(
         labels: reads the labels off a graph.
     """
     sums, pairs, periodic = PropertyErrors(model, labels), _Pairs(), False
+    frames = FrameErrors()
     for graph, prediction in predict_properties(model, graphs):
         sums.update(prediction, graph)
         known = model.columns(labels(graph))
         for name, values in model.columns(prediction.values).items():
             there = torch.isfinite(known[name])
+            order = torch.arange(len(values), device=values.device)
+            frames.add(name, values - known[name], order, len(values))
             if bool(there.any()):
                 pairs.add(name, known[name][there], values[there])
         periodic = periodic or bool(graph.pbc.any())
-    return SplitResult(sums.reduce(lambda t: t), pairs.joined(), periodic, model.units)
+    errors = sums.reduce(lambda t: t)
+    return SplitResult(errors, pairs.joined(), periodic, model.units, by_frame=frames.result())
 
 
 def _add_pairs(pairs: _Pairs, graph: AtomicGraph, prediction: Prediction) -> None:

@@ -77,6 +77,16 @@ class RunFolder:
         return self.path / "results.json"
 
     @property
+    def cost(self) -> Path:
+        """Time per step, parameters and memory, as JSON."""
+        return self.path / "cost.json"
+
+    @property
+    def frame_errors(self) -> Path:
+        """The errors of each frame, as npz."""
+        return self.path / "frame_errors.npz"
+
+    @property
     def learning_curve(self) -> Path:
         """The picture of training loss and validation errors."""
         return self.path / "learning_curve.png"
@@ -209,9 +219,9 @@ class RunFolder:
         for folder in (self.checkpoints, self.non_finite, *logs):
             if folder.is_dir():
                 shutil.rmtree(folder)
-        texts = (self.recipe, self.splits, self.starts, self.results, self.predictions)
+        texts = (self.recipe, self.splits, self.starts, self.results, self.cost, self.predictions)
         pictures = (self.learning_curve, self.parity, self.element_errors_picture)
-        for file in (*texts, self.element_errors, *pictures):
+        for file in (*texts, self.frame_errors, self.element_errors, *pictures):
             file.unlink(missing_ok=True)
 
     def is_empty(self) -> bool:

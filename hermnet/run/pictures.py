@@ -14,6 +14,7 @@ from hermnet.run.bars import error_bars
 from hermnet.run.evaluation import SplitResult, draw_parity
 from hermnet.run.folder import RunFolder
 from hermnet.run.force_errors import KINDS
+from hermnet.run.frame_errors import write_frame_errors
 from hermnet.run.plots import learning_curve
 from hermnet.run.workflows import workflow_of
 
@@ -28,20 +29,22 @@ def evaluated(model: Network, data: GraphDataModule) -> dict[str, SplitResult]:
     return {split: workflow.evaluate(model, data, split) for split in splits}
 
 
-def write_results(folder: RunFolder, results: Results) -> None:
-    """Write the errors of each split."""
+def _write(folder: RunFolder, results: Results) -> None:
+    """Write the errors of each split, and of each frame."""
+    write_frame_errors(folder.frame_errors, {s: result.by_frame for s, result in results.items()})
     errors = {split: result.errors for split, result in results.items()}
     write_atomically(folder.results, json.dumps(errors, indent=2) + "\n")
 
 
-def draw(folder: RunFolder, model: Network, results: Results) -> None:
-    """Draw everything that there is something of, and write the errors by element.
+def leave_results(folder: RunFolder, model: Network, results: Results) -> None:
+    """Write the errors, and draw everything that there is something of.
 
     Args:
         folder: of the run, with its logs.
         model: knows which errors belong into the learning curve.
         results: of each split.
     """
+    _write(folder, results)
     draw_parity(results, folder.parity)
     logs = folder.metrics()
     if logs:

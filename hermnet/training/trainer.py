@@ -24,6 +24,7 @@ from hermnet.recipes.config import Recipe
 from hermnet.run.folder import RunFolder
 from hermnet.run.workflows import workflow_of
 from hermnet.training.averaging import MovingAverage
+from hermnet.training.cost import Cost
 from hermnet.training.loggers import Place, make_loggers
 from hermnet.training.non_finite import FiniteSteps
 from hermnet.training.progress import Shown, progress_callbacks
@@ -66,6 +67,7 @@ def make_trainer(
     callbacks: list[Callback] = [
         Summary(task.potential, data, recipe.training.compile),
         FiniteSteps(folder.non_finite, data, skips),
+        Cost(folder.cost, task.potential),
     ]
     if recipe.training.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.training.ema_decay))
