@@ -50,11 +50,14 @@ def _wandb(place: Place) -> Logger:
 
 
 def _mlflow(place: Place) -> Logger:
+    folder = place.folder.path.absolute()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
     return MLFlowLogger(
         experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT),
         run_name=place.name,
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
-        save_dir=str(place.folder.path.absolute() / "mlruns"),
+        # MLflow 3 does not write plain files any more
+        tracking_uri=given or f"sqlite:///{folder / 'mlflow.db'}",
+        artifact_location=None if given else (folder / "mlruns").as_uri(),
     )
 
 
