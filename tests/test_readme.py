@@ -1,4 +1,4 @@
-"""The README does what it says: its code runs, its recipes resolve, its commands parse."""
+"""README and guides do what they say: code runs, recipes resolve, commands parse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ from hermnet.recipes.source import read
 from hermnet.subnetwork import SUBNETS
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+# Other pages have tests beside those of what they are about.
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("data", "training", "use")),
+]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 TINY = ["data.n_train=20", "data.n_val=5", "data.n_test=10", "trainer.max_epochs=1"]
 TINY += ["model.n_channels=8"]
@@ -55,7 +60,9 @@ COMMANDS = [
 ]
 CHEAP = [argv for argv in COMMANDS if argv[0] == "list" or "--print-config" in argv]
 RECIPES = {named(code): code for code in blocks("yaml")}
-SUBNET, CONTRACT = blocks("python")[2:4]
+SUBNET, CONTRACT = (
+    code for code in blocks("python") if "@SUBNETS" in code or "SubnetContract" in code
+)
 USES = {command.name for command in PROPERTY_COMMANDS}
 
 
@@ -95,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_python_blocks_run_in_order(folder: Path, capsys: pytest.CaptureFixture[str]):
     space: dict[str, Any] = {"__name__": "readme"}
     for number, code in enumerate(blocks("python")):
-        exec(compile(code, f"README.md, python block {number}", "exec"), space)
+        exec(compile(code, f"python block {number} of README and guides", "exec"), space)
     assert space["prediction"].energy.shape == (1,)
     assert space["prediction"].forces.shape == (9, 3)
     assert not space["prediction"].forces.requires_grad
@@ -214,9 +221,12 @@ def test_the_make_targets_call_what_the_readme_says():
     assert 'install -q -e ".[test]"' in makefile
 
 
-def test_the_links_lead_somewhere():
-    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize(
+    "page", [PAGES[0], *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.stem
+)
+def test_the_links_lead_somewhere(page: Path):
+    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
 
 
 def test_the_architecture_names_every_module_at_its_level():
