@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test lint install
+.PHONY: quickstart test lint benchmark install
 quickstart: $(READY)
 	$(BIN)/hermnet fit --config quickstart
 
@@ -14,6 +14,14 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Hours, of a machine with nothing else to do; peers come from HERMNET_PEERS (docs/results/performance.md).
+benchmark: $(READY)
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/profile_step.py
+	$(BIN)/python benchmarks/report.py
 
 install: $(READY)
 

@@ -74,6 +74,7 @@ GROUPS: dict[str, list[Contender]] = {
         _vertex("eager"),
         _vertex("loop"),
         _vertex("compiled", sharing="basis:4"),
+        _vertex("compiled", heterogeneity="filters"),
         _theirs("SchNetPack PaiNN", "schnetpack", kind="PaiNN", n_channels=64),
         _theirs("graph-pes PaiNN", "graphpes", kind="PaiNN", n_channels=64),
     ],
@@ -99,6 +100,10 @@ GROUPS: dict[str, list[Contender]] = {
         _theirs("TorchMD-Net TensorNet", "torchmdnet", n_channels=64),
         Contender("MACE 64x0e", "mace", {**_SIZE, "n_layers": 2, "irreps": "64x0e"}),
         Contender("MACE 64x0e+64x1o", "mace", {**_SIZE, "n_layers": 2, "irreps": "64x0e+64x1o"}),
+    ],
+    "triadic": [
+        ours(f"triadic {form}", "painn", "triadic", form, n_channels=64)
+        for form in ("compiled", "eager", "loop")
     ],
     "89 elements": [
         ours("none compiled", "painn", "none", "compiled", n_channels=64, n_elements=89),

@@ -1,9 +1,8 @@
-"""`vertex` in its naive form, for comparison: a Python loop over relations.
+"""A relation scheme in its naive form, for comparison: a Python loop over relations.
 
-For every relation the subgraph of the edges into its atoms is cut out, a PaiNN of its own runs on
-it, and the result is written back onto the atoms. The cutting is done once per forward and on the
-atoms in use only, so that the loop is not slower than it has to be. With the weights of a router in
-one pass the energies are the same.
+For every relation the subgraph is cut out, a PaiNN of its own runs on it, and the result is added
+onto the atoms. The cutting is done once per forward, and on atoms in use only, so that the loop is
+not slower than it has to be. With the weights of a router in one pass the energies are the same.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from torch import Tensor, nn
 from hermnet.expansion import Copies, Expansion
 from hermnet.potential import Potential
 from hermnet.relational import Sharing
-from hermnet.router import Router
+from hermnet.router import Router, merge_weights
 from hermnet.subnets.painn import PaiNN
 from hermnet.subnetwork import Shape
 
 
 class LoopRouter(nn.Module):
-    """Stands in for the `Router` of a ``vertex`` potential with independent weights.
+    """Stands in for the `Router` of a potential with independent weights.
 
     Args:
         router: one part, a PaiNN for all relations; its weights are copied.
@@ -35,30 +34,36 @@ class LoopRouter(nn.Module):
         self.scheme = router.scheme
         self.geometry = router.geometry
         self.lmax = router.lmax
-        parts = [cast(nn.ModuleList, layer)[0] for layer in router.layers]
+        parts = [cast("nn.ModuleList", layer)[0] for layer in router.layers]
+        n = self.scheme.n_relations
         self.layers = nn.ModuleList(
-            nn.ModuleList(_one_relation(part, k, shape) for k in range(self.scheme.n_relations))
-            for part in parts
+            nn.ModuleList(_one_relation(part, k, shape, n) for k in range(n)) for part in parts
         )
 
     def expand(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> list[Expansion]:
         """The subgraph of each relation, as `Router.expand`."""
-        relations = range(self.scheme.n_relations)
-        return [_cut(classes == k, centers, neighbors) for k in relations]
+        union = self.scheme.expand(classes, centers, neighbors)
+        return [_cut(union, k, self.scheme.n_sides) for k in range(self.scheme.n_relations)]
 
     def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
         """Update the features by all layers, as `Router.forward`."""
         graphs = [self.geometry(expansion, vectors) for expansion in expansions]
+        weights: list[Tensor] | list[None] = [None] * len(graphs)
+        if self.scheme.gated:
+            weights = merge_weights(graphs, x.shape[0])
         for layer in self.layers:
             merged = x
-            for part, graph in zip(cast(nn.ModuleList, layer), graphs, strict=True):
-                merged = merged.index_add(0, graph.expansion.receivers.atom, part(x, graph))
+            for part, graph, weight in zip(layer, graphs, weights, strict=True):
+                delta = part(x, graph)
+                if weight is not None:
+                    delta = delta * weight.view(-1, 1, 1)
+                merged = merged.index_add(0, graph.expansion.receivers.atom, delta)
             x = merged
         return x
 
 
 def loop_over(potential: Potential) -> None:
-    """Replace the router of a ``vertex`` PaiNN potential by a loop with the same weights."""
+    """Replace the router of a PaiNN potential by a loop with the same weights."""
     options = potential.options
     router = potential.router
     shape = Shape(
@@ -66,44 +71,45 @@ def loop_over(potential: Potential) -> None:
         lmax=router.lmax,
         n_radial=options.n_radial,
         n_relations=1,
-        n_sides=1,
+        n_sides=router.scheme.n_sides,
         sharing=Sharing.parse("independent"),
         mean_neighbors=potential.mean_neighbors,
     )
     potential.router = LoopRouter(router, shape)  # type: ignore[assignment]
 
 
-def _one_relation(part: nn.Module, relation: int, shape: Shape) -> PaiNN:
+def _one_relation(part: nn.Module, relation: int, shape: Shape, n_relations: int) -> PaiNN:
     single = PaiNN(shape)
-    state = {name: stack[relation : relation + 1] for name, stack in part.state_dict().items()}
+    state = {}
+    for name, stack in part.state_dict().items():
+        n = stack.shape[0] // n_relations  # 2 where the layer knows its side
+        state[name] = stack[n * relation : n * (relation + 1)]
     single.load_state_dict(state)
     return single
 
 
-def _cut(receives: Tensor, centers: Tensor, neighbors: Tensor) -> Expansion:
-    """The edges into the atoms that receive, numbered within their own subgraph."""
-    atoms = receives.nonzero().squeeze(1)
-    row = torch.zeros_like(receives, dtype=torch.int64).index_put((atoms,), _count(atoms))
-    edge = receives[centers].nonzero().squeeze(1)
-    neighbor_atoms = neighbors[edge]
-    sources, source_row = torch.unique(neighbor_atoms, return_inverse=True)
-    center_row = row[centers[edge]]
+def _cut(union: Expansion, relation: int, n_sides: int) -> Expansion:
+    """The segments of one relation, numbered within their own subgraph."""
+    segments = slice(n_sides * relation, n_sides * (relation + 1))
+    edges, ends = _rows(union.offsets, segments)
+    sources, source_ends = _rows(union.sources.offsets, segments)
+    receivers, receiver_ends = _rows(union.receivers.offsets, slice(relation, relation + 1))
+    first = receivers.start
     return Expansion(
-        receivers=Copies(atoms, _end(atoms)),
-        sources=Copies(sources, _end(sources)),
-        edge=edge,
-        centers=center_row,
-        neighbors=source_row,
-        neighbor_atoms=neighbor_atoms,
-        offsets=_end(edge),
-        side_rows=_count(atoms).unsqueeze(1),
-        side_centers=center_row,
+        receivers=Copies(union.receivers.atom[receivers], receiver_ends),
+        sources=Copies(union.sources.atom[sources], source_ends),
+        edge=union.edge[edges],
+        centers=union.centers[edges] - first,
+        neighbors=union.neighbors[edges] - sources.start,
+        neighbor_atoms=union.neighbor_atoms[edges],
+        offsets=ends,
+        side_rows=union.side_rows[receivers] - n_sides * first,
+        side_centers=union.side_centers[edges] - n_sides * first,
     )
 
 
-def _count(rows: Tensor) -> Tensor:
-    return torch.arange(rows.shape[0], device=rows.device)
-
-
-def _end(rows: Tensor) -> Tensor:
-    return torch.tensor([rows.shape[0]], dtype=torch.int32, device=rows.device)
+def _rows(offsets: Tensor, segments: slice) -> tuple[slice, Tensor]:
+    """The rows of some segments, and where each of them ends within these rows."""
+    start = int(offsets[segments.start - 1]) if segments.start else 0
+    ends = offsets[segments] - start
+    return slice(start, start + int(ends[-1])), ends.to(torch.int32)

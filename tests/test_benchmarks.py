@@ -16,6 +16,8 @@ import pytest
 import torch
 
 import tiny
+from hermnet.model_options import ModelOptions
+from hermnet.potential import Potential
 from hermnet.recipes.config import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -35,14 +37,22 @@ def run(script: str, output: Path, *options: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_loop_and_one_pass_have_the_same_energy_and_forces(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("relations", ["vertex", "triadic"])
+def test_loop_and_one_pass_have_the_same_energy_and_forces(
+    monkeypatch: pytest.MonkeyPatch, relations: str
+):
     monkeypatch.syspath_prepend(str(FOLDER))
-    from relations import alloy, make_potential
+    from loop import loop_over
+    from systems import alloy
 
     graph = alloy(3)
     assert graph.n_atoms == 216
     assert len(graph.atomic_numbers.unique()) == 3
-    one, other = (make_potential(name, graph, compiled=False) for name in ("one-pass", "loop"))
+    options = ModelOptions(relations=relations, n_channels=8, n_layers=2)
+    elements = tuple(graph.atomic_numbers.unique().tolist())
+    one, other = Potential(options, elements, 40.0), Potential(options, elements, 40.0)
+    other.load_state_dict(one.state_dict())
+    loop_over(other)
     assert one.relation_labels == other.relation_labels
     sizes = [sum(p.numel() for p in potential.parameters()) for potential in (one, other)]
     assert sizes[0] == sizes[1]
@@ -132,6 +142,46 @@ def test_speed_with_and_without_a_peer(tmp_path: Path):
         assert none[task]["memory"] > more * 1e6
         assert none[task]["counted flops"] > more * 9e7
     assert none["parameters"] > 1e5
+
+
+def test_goals_are_ratios_within_rounds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from goals import PREDICTION, STEP, Goal
+
+    def row(*seconds: float, memory: float) -> dict[str, object]:
+        task = {"rounds": seconds, "memory": memory}
+        return {STEP: task, PREDICTION: task}
+
+    contenders = {
+        "own": row(1.0, 2.0, 1.0, memory=4),
+        "slow": row(5.0, 8.0, 5.0, memory=10),
+        "fast": row(3.0, 8.0, 3.0, memory=8),
+        "none": {"refused": "not there"},
+    }
+    ahead = Goal("", "g", 3.0, "own", ("slow", "fast", "none"))
+    assert ahead.ratio(contenders, STEP) == 3.0
+    assert ahead.met(3.0)
+    assert not ahead.met(2.9)
+    bound = Goal("", "g", 0.5, "own", ("slow", "fast"), at_most=True, key="memory")
+    assert bound.ratio(contenders, STEP) == 0.5
+    assert bound.met(0.5)
+    assert Goal("", "g", 2.0, "none", ("fast",)).ratio(contenders, STEP) is None
+
+
+def test_the_page_is_filled_from_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from report import PAGE, filled, goals_table, read, scale_table, speed_tables, threads_table
+
+    found = read(ROOT / "benchmarks" / "results")
+    page = PAGE.read_text(encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    parts = {
+        "goals": lambda: goals_table(found),
+        "threads": lambda: threads_table(results),
+        "speed": lambda: speed_tables(found),
+        "scale": lambda: scale_table(results),
+    }
+    assert filled(page, parts) == page, "run: make benchmark, or benchmarks/report.py"
 
 
 def test_data(tmp_path: Path):

@@ -1,0 +1,176 @@
+"""How time and memory grow with atoms, channels, relations and layers.
+
+Each point is a process of its own (`peers/serve.py`). An axis is followed until a call takes
+longer than `--limit` seconds or needs more than `--memory` GB.
+
+    python benchmarks/scale.py                       # all axes
+    python benchmarks/scale.py --axes atoms          # one of them
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from contenders import Contender, Process, Refused, ours
+from measure import machine, parser, write
+from systems import lattice, save, silicon
+
+from hermnet.graph import AtomicGraph
+
+TASKS = ("training step", "energy+forces")
+_PAINN: dict[str, Any] = {"n_channels": 64}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What grows, and how.
+
+    Attributes:
+        name: of what is counted.
+        values: in rising order.
+        graph: the structure for a value.
+        lines: a contender for a value, by name.
+    """
+
+    name: str
+    values: tuple[int, ...]
+    graph: Callable[[int], AtomicGraph]
+    lines: dict[str, Callable[[int], Contender]]
+
+
+def _none(form: str, **more: Any) -> Contender:
+    return ours(f"none {form}", "painn", "none", form, **{**_PAINN, **more})
+
+
+def _vertex(sharing: str) -> Callable[[int], Contender]:
+    def contender(_: int) -> Contender:
+        return ours(sharing, "painn", "vertex", "compiled", sharing=sharing, **_PAINN)
+
+    return contender
+
+
+def _many_elements(n_elements: int) -> AtomicGraph:
+    return lattice(tuple(chemical_symbols[1 : n_elements + 1]), 7)
+
+
+AXES = {
+    "atoms": Axis(
+        "atoms",
+        tuple(8 * n**3 for n in (2, 3, 4, 5, 6, 8, 10, 13, 16, 20)),
+        lambda n_atoms: silicon(round((n_atoms / 8) ** (1 / 3))),
+        {form: lambda _, form=form: _none(form) for form in ("compiled", "eager")},
+    ),
+    "channels": Axis(
+        "channels",
+        (16, 32, 64, 128, 256),
+        lambda _: silicon(4),
+        {form: lambda n, form=form: _none(form, n_channels=n) for form in ("compiled", "eager")},
+    ),
+    "layers": Axis(
+        "layers",
+        (1, 2, 3, 4, 6),
+        lambda _: silicon(4),
+        {form: lambda n, form=form: _none(form, n_layers=n) for form in ("compiled", "eager")},
+    ),
+    "relations": Axis(
+        "elements",
+        (1, 2, 5, 10, 20, 40, 89),
+        _many_elements,
+        {
+            "none": lambda _: _none("compiled"),
+            "independent": _vertex("independent"),
+            "basis:8": _vertex("basis:8"),
+        },
+    ),
+}
+
+
+def point(contender: Contender, file: Path, task: str, given: Any) -> dict[str, float]:
+    """Seconds and bytes of a call."""
+    process = Process(contender.package, sys.executable)
+    try:
+        request = {"file": str(file), "threads": given.threads, "device": given.device}
+        process.ask("load", model=dict(contender.model), **request)
+        first = process.ask("run", task=task, times=1)[given.clock][0]
+        times = max(1, min(given.rounds, round(2.0 / first)))
+        seconds = median(process.ask("run", task=task, times=times + 1)[given.clock][1:])
+        return {"seconds": seconds, "bytes": process.ask("memory", task=task)["bytes"]}
+    finally:
+        process.close()
+
+
+def follow(axis: Axis, task: str, line: str, given: Any, folder: Path) -> list[dict[str, Any]]:
+    """The points of a line, as far as time and memory allow."""
+    found: list[dict[str, Any]] = []
+    for value in axis.values:
+        if given.up_to and value > given.up_to:
+            break
+        graph = axis.graph(value)
+        file = folder / "graph.npz"
+        save(graph, file)
+        try:
+            row = point(axis.lines[line](value), file, task, given)
+        except Refused as reason:
+            print(f"{axis.name:9s} {value:6d}  {task:13s} {line:12s} {reason}", flush=True)
+            break
+        found.append({"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges, **row})
+        seconds, size = row["seconds"], row["bytes"] / 1e9
+        told = f"{seconds:9.3f} s {size:7.3f} GB"
+        print(f"{axis.name:9s} {value:6d}  {task:13s} {line:12s} {told}", flush=True)
+        growth = axis.values[min(axis.values.index(value) + 1, len(axis.values) - 1)] / value
+        if growth * seconds > given.limit or growth * size > given.memory:
+            break
+    return found
+
+
+def exponent(points: Iterable[dict[str, Any]], key: str) -> float:
+    """The slope of the upper half of the points, on logarithmic axes."""
+    chosen = list(points)
+    chosen = chosen[len(chosen) // 2 - 1 :] if len(chosen) > 3 else chosen
+    x = [math.log(p["value"]) for p in chosen]
+    y = [math.log(max(p[key], 1.0 if key == "bytes" else 1e-9)) for p in chosen]
+    if len(x) < 2:
+        return math.nan
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    top = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return top / sum((a - mean_x) ** 2 for a in x)
+
+
+def main() -> None:
+    """Run, print, save; axes that are not asked for stay as they are in the file."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
+    options.add_argument("--limit", type=float, default=20.0, help="seconds of a call (20)")
+    options.add_argument("--memory", type=float, default=8.0, help="GB of a call (8)")
+    options.add_argument("--up-to", type=int, help="largest value of an axis")
+    given = options.parse_args()
+    torch.set_num_threads(given.threads)
+    path = given.output or Path(__file__).parent / "results" / "scale.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {"axes": {}}
+    about = machine(given.threads, torch.device(given.device))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.axes:
+            axis = AXES[name]
+            lines: dict[str, Any] = {}
+            for task in TASKS:
+                for line in axis.lines:
+                    points = follow(axis, task, line, given, Path(folder))
+                    slopes = {key: exponent(points, key) for key in ("seconds", "bytes")}
+                    lines[f"{task}, {line}"] = {"points": points, "exponents": slopes}
+            found["axes"][name] = {"counts": axis.name, "lines": lines, "clock": given.clock}
+            found["axes"][name]["machine"] = about
+            write(path, "scale", found)
+
+
+if __name__ == "__main__":
+    main()
