@@ -50,6 +50,7 @@ _PUBLIC = {
     "Run": "hermnet.run.commands",
     "fit": "hermnet.run.commands",
     "ablate": "hermnet.ablation.running",
+    "analyze": "hermnet.analysis.analysis",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -70,7 +70,7 @@ class HermNetCalculator(Calculator):
         paths = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
         if not paths:
             raise InputError("a calculator needs at least one checkpoint")
-        self.device = _usable_device(device)
+        self.device = usable_device(device)
         models = [load_model(path, self.device, dtype) for path in paths]
         loaded = list(zip(map(str, paths), models, strict=True))
         self.potentials = [model for model in models if isinstance(model, Potential)]
@@ -155,7 +155,8 @@ def _numpy(tensor: torch.Tensor) -> Array:
     return array
 
 
-def _usable_device(device: torch.device | str | None) -> torch.device:
+def usable_device(device: torch.device | str | None) -> torch.device:
+    """The device, by default the GPU where there is one; `InputError` where it cannot be used."""
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hermnet.ablation.commands import add_ablation_command, without_values
+from hermnet.analysis.commands import add_analyze
 from hermnet.arguments import Parser, Version
 from hermnet.engines.commands import add_engine_commands
 from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
@@ -87,11 +88,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             known = [o for action in actions for o in action.option_strings]
             raise InputError(f"unknown option '{option}'; {nearest(option, known)}")
     arguments.overrides = overrides + unknown  # the resolver says what is wrong with a strange one
-    if arguments.command in ("list", "inspect") or {"property", "no_recipe"} & {*vars(arguments)}:
+    given = vars(arguments)
+    if arguments.command in ("list", "inspect") or {"property", "no_recipe"} & {*given}:
         if arguments.overrides:
             name, found = arguments.command, arguments.overrides[0]
             raise InputError(f"unexpected '{found}'; see hermnet {name} --help")
-    elif arguments.config is None and vars(arguments).get("folder") is None:
+    elif given.get("needs_recipe", True) and not (given["config"] or given.get("folder")):
         raise InputError(
             "--config is missing: give a recipe's name (hermnet list configs) or a path"
         )
@@ -113,6 +115,7 @@ def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     inspect = commands.add_parser("inspect", help="what a checkpoint is", allow_abbrev=False)
     inspect.add_argument("checkpoint", metavar="PATH")
     inspect.set_defaults(run=_inspect, parser="inspect")
+    add_analyze(commands)
     add_property_commands(commands)
     add_engine_commands(commands)
     add_ablation_command(commands)

@@ -16,14 +16,14 @@ _IN_A_ROW = 4  # panels
 COLOURS = {"train": "#8da0cb", "val": "#fc8d62", "test": "#1b6a4b"}
 
 
-def new_figure(n_panels: int) -> tuple[Any, Any]:
-    """A figure and its panels, (n_panels,), in as many rows as it takes."""
+def new_figure(n_panels: int, in_a_row: int = _IN_A_ROW, height: float = 4.4) -> tuple[Any, Any]:
+    """A figure and its panels, (n_panels,), each `height` inches, in as many rows as it takes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: its import takes a second
     from matplotlib.figure import Figure
 
-    columns = min(n_panels, _IN_A_ROW)
+    columns = min(n_panels, in_a_row)
     rows = -(-n_panels // columns)
-    figure = Figure(figsize=(5.2 * columns, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in panels[n_panels:]:

@@ -1,0 +1,1 @@
+"""What the relations of a trained model are, cost and do."""
