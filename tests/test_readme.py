@@ -132,7 +132,7 @@ def test_the_commands_parse(argv: list[str], folder: Path):
     if argv[0] == "ablate":
         tree = {"grid": None} if arguments.folder else read(arguments.config, arguments.overrides)
         assert arguments.grid or arguments.folder or tree["grid"]
-    elif "config" in arguments:
+    elif vars(arguments).get("config") is not None:
         resolve(arguments.config, arguments.overrides)
 
 
@@ -140,6 +140,13 @@ def test_the_commands_parse(argv: list[str], folder: Path):
 def test_the_cheap_commands_run(argv: list[str], folder: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(argv) == 0
     assert capsys.readouterr().out
+
+
+def test_a_model_is_analyzed(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (argv,) = [argv for argv in COMMANDS if argv[0] == "analyze"]
+    assert cli.main([*argv, "--frames", "2"]) == 0
+    assert "Switching off " in capsys.readouterr().out
+    assert Path("analysis/relations.png").is_file()
 
 
 def test_the_commands_on_own_data_run(folder: Path):
