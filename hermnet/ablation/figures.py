@@ -86,6 +86,10 @@ def error_against_cost(study: Study) -> Any:
     return figure
 
 
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _widen(panel: Any, points: Sequence[tuple[float, float]]) -> None:
     """Logarithmic axes where values differ by much, and in any case readable numbers."""
     from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
@@ -160,7 +164,7 @@ def errors_by_element(study: Study) -> Any:
     for i, j in np.ndindex(*table.shape):
         dark = abs(change[i, j]) > 0.75 * bound
         panel.text(
-            j, i, f"{table[i, j]:.3g}", ha="center", va="center", color="white" if dark else "black"
+            j, i, _short(table[i, j]), ha="center", va="center", color="white" if dark else "black"
         )
     panel.set_xticks(range(len(elements)), elements)
     panel.set_yticks(range(len(rows)), list(rows))

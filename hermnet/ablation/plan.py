@@ -52,6 +52,7 @@ class Plan:
         variants: by label.
         runs: seed by seed, so that a first answer comes early.
         target: parameters, seconds or steps that are equal; None where nothing is.
+        overrides: of the recipe.
     """
 
     config: str
@@ -59,6 +60,7 @@ class Plan:
     variants: Mapping[str, VariantPlan]
     runs: tuple[PlannedRun, ...]
     target: float | None = None
+    overrides: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> str:
@@ -85,6 +87,7 @@ class Plan:
                 {label: VariantPlan(**one) for label, one in stored["variants"].items()},
                 tuple(PlannedRun(**run) for run in stored["runs"]),
                 stored["target"],
+                tuple(stored["overrides"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"it does not hold the plan of an ablation: {error}") from error

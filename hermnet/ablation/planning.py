@@ -71,7 +71,7 @@ def make_plan(base: Base, grid: Grid, trials: Trials, earlier: Plan | None = Non
         )
         for run in runs
     }
-    plan = Plan(base.config, grid, plans, runs, equality.target)
+    plan = Plan(base.config, grid, plans, runs, equality.target, tuple(base.overrides))
     return Planned(plan, by_run, tuple(equality.notes))
 
 

@@ -86,7 +86,7 @@ def _variant_table(study: Study) -> Table:
         errors = [_spread(*study.mean_std(variant, study.column(t))) for t in study.targets]
         costs = [study.mean_std(variant, c)[0] for c in ("parameters", "ms_per_step")]
         costs += [study.mean_std(variant, c)[0] for c in ("peak_memory_mib", "training_seconds")]
-        shown = [f"{costs[0]:,.0f}", f"{costs[1]:.3g}", f"{costs[2]:.0f}", f"{costs[3]:.0f}"]
+        shown = [f"{costs[0]:,.0f}", _number(costs[1]), f"{costs[2]:.0f}", f"{costs[3]:.0f}"]
         rows.append(
             [variant, str(len(study.runs(variant))), *errors, *_change(tests, variant), *shown]
         )
@@ -170,7 +170,7 @@ def _relations(study: Study) -> Iterable[Block]:
     if len(worst) < len(table):
         yield Text(f"The {_MAX_RELATIONS} largest of {len(table)}; relations.csv has all.")
     rows = [
-        [row["variant"], row["label"], f"{row['forces_mae']:.3g}", f"{row['n_atoms']:,}"]
+        [row["variant"], row["label"], _number(row["forces_mae"]), f"{row['n_atoms']:,}"]
         for _, row in table[table.index.isin(worst.index)].iterrows()
     ]
     yield Table(["variant", "relation", f"force MAE\n{study.unit('forces')}", "atoms"], rows)
@@ -178,7 +178,9 @@ def _relations(study: Study) -> Iterable[Block]:
 
 def _facts(study: Study) -> Iterable[str]:
     plan, grid = study.plan, study.plan.grid
-    yield f"Recipe `{plan.config}`; the recipe of each run is in `recipes/`, its log in `logs/`."
+    changed = " ".join(f"`{override}`" for override in plan.overrides)
+    also = f", with {changed}" if changed else ""
+    yield f"Recipe `{plan.config}`{also}; that of each run is in `recipes/`, its log in `logs/`."
     for key, values in grid.axes.items():
         yield f"`{key}`: {', '.join(f'`{value_label(key, value)}`' for value in values)}."
     yield f"Seeds of the initial weights: {', '.join(map(str, grid.seeds))}."
@@ -224,12 +226,17 @@ def _short(target: str) -> str:
     return names.get(target, target)
 
 
+def _number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _spread(mean: float, std: float) -> str:
     """Such as ``18.5 ± 0.4``."""
     if math.isnan(mean):
         return "-"
     if math.isnan(std) or std == 0:
-        return f"{mean:.3g}"
+        return _number(mean)
     digits = max(0, 1 - math.floor(math.log10(std)))
     digits = min(digits, max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else digits)
     return f"{mean:.{digits}f} ± {std:.{digits}f}"

@@ -28,6 +28,7 @@ def trials() -> Trials:
 
 @pytest.fixture(scope="module")
 def planned(recipe: Base, trials: Trials) -> Planned:
+    recipe = Base(recipe.config, ["training.ema_decay=0.9"])
     return make_plan(recipe, Grid(AXES, seeds=(0, 5)), trials)
 
 
@@ -44,6 +45,7 @@ def test_each_run_has_its_recipe(planned: Planned):
     last = planned.recipes["schnet-vertex-s5"]
     assert (last.model.subnet["name"], last.model.relations) == ("schnet", "vertex")
     assert (last.training.seed, last.name) == (5, "schnet-vertex-s5")
+    assert last.training.ema_decay == 0.9
 
 
 def test_parameters_are_counted(planned: Planned):
