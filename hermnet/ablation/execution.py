@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -19,6 +20,7 @@ from hermnet.errors import InputError
 from hermnet.host.lock import Lock
 
 _PATIENCE = 120.0  # seconds that a run may take to end after the process that started it
+_LOOK = 0.1  # seconds
 _FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK")  # of another program's processes
 
 
@@ -70,8 +72,7 @@ class RunTask:
         from submitit.helpers import DelayedSubmission
 
         self.interrupt()
-        for process in self._processes.values():
-            process.wait()
+        _ended(self._processes.values(), _PATIENCE)
         return DelayedSubmission(RunTask(self._path, self._threads), name, device)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,7 +89,15 @@ class RunTask:
                 env=environment,
             )
             self._processes[name] = process
-            return process.wait()
+            _ended([process])
+            return int(process.returncode)
+
+
+def _ended(processes: Iterable[subprocess.Popen[bytes]], patience: float = math.inf) -> None:
+    """Wait by looking: a handler of a signal would wait for ever for what it has interrupted."""
+    until = time.monotonic() + patience
+    while any(process.poll() is None for process in processes) and time.monotonic() < until:
+        time.sleep(_LOOK)
 
 
 def _arguments(folder: AblationFolder, name: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 
 import hermnet
 from ablations import base
+from hermnet.ablation.collecting import runs_table
 from hermnet.ablation.folder import AblationFolder
 from hermnet.errors import InputError, InputErrors
 
@@ -70,24 +71,17 @@ def test_a_killed_ablation_goes_on(config: str, tmp_path: Path):
     assert (folder.path / "report.html").is_file()
 
 
-def test_a_failed_run_does_not_stop_the_rest(config: str, tmp_path: Path):
+def test_a_failed_run_on_a_cluster_does_not_stop_the_rest(config: str, tmp_path: Path):
     folder = AblationFolder(tmp_path / "grid")
     axes = {"training.optimizer.lr": [1e30, 1e-3]}
-    with pytest.raises(InputErrors, match=r"run lr=1e\+30-s0 failed: .*\(log: .*\)") as caught:
-        hermnet.ablate(config, axes, output=folder.path, overrides=QUICK)
-    assert len(caught.value.messages) == 1
-    assert folder.state("lr=0.001-s0") == "finished"
-    assert (folder.path / "report.md").is_file()
-
-
-def test_jobs_of_a_cluster_give_the_same_folder(config: str, tmp_path: Path):
-    folder = AblationFolder(tmp_path / "grid")
     local = {"name": "local", "timeout_min": 10}
-    one = {"model.relations": ["none"]}
-    table = hermnet.ablate(config, one, output=folder.path, overrides=QUICK, cluster=local)
-    assert list(table["state"]) == ["finished"]
-    assert table["test_forces_mae"].notna().all()
-    assert (folder.path / "report.md").is_file()
+    with pytest.raises(InputErrors, match=r"run lr=1e\+30-s0 failed: .*\(log: .*\)") as caught:
+        hermnet.ablate(config, axes, output=folder.path, overrides=QUICK, cluster=local)
+    assert len(caught.value.messages) == 1
+    table = runs_table(folder).set_index("run")
+    assert list(table["state"]) == ["failed", "finished"]
+    assert table.loc["lr=0.001-s0", "test_forces_mae"] > 0
+    assert "`lr=1e+30-s0` (failed)" in (folder.path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_cluster_that_is_not_there_is_refused(config: str, tmp_path: Path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -92,3 +95,12 @@ def test_a_task_travels_to_another_process():
 
     task = pickle.loads(pickle.dumps(RunTask("somewhere", 2)))
     assert vars(task) == {"_path": "somewhere", "_threads": 2, "_processes": {}}
+
+
+def test_a_job_whose_time_is_up_ends_its_run_and_comes_again():
+    task = RunTask("somewhere", 2)
+    task._processes["one"] = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    again = task.checkpoint("one")
+    assert task._processes["one"].returncode == -signal.SIGTERM
+    assert again.args == ("one", None)
+    assert vars(again.function)["_path"] == "somewhere"
