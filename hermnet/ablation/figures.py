@@ -164,7 +164,12 @@ def errors_by_element(study: Study) -> Any:
     for i, j in np.ndindex(*table.shape):
         dark = abs(change[i, j]) > 0.75 * bound
         panel.text(
-            j, i, _short(table[i, j]), ha="center", va="center", color="white" if dark else "black"
+            j,
+            i,
+            _short(float(table[i, j])),
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
         )
     panel.set_xticks(range(len(elements)), elements)
     panel.set_yticks(range(len(rows)), list(rows))
