@@ -13,7 +13,7 @@ from hermnet.ablation.study import Study
 
 _COLOURS = ("#1b6a4b", "#d95f02", "#5b62b3", "#c2247c", "#8c6d1f", "#4a4a4a", "#2a9fd6", "#7ba428")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_PANEL = (4.4, 3.6)  # inches
+_PANEL, _SINGLE = (4.4, 3.6), (6.2, 3.8)  # inches
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,22 @@ class _Looks:
         return cls(colours, markers, names, groups)
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+def _figure(width: float, height: float, n_panels: int = 1) -> tuple[Any, Any]:
+    """A figure with panels of this size, at most three in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # late: its import takes a second
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    columns = n_panels if n_panels <= 3 else -(-n_panels // -(-n_panels // 3))
+    rows = -(-n_panels // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, columns, squeeze=False, sharey=True).ravel()
-    for panel in panels:
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for spare in panels[n_panels:]:
+        spare.set_axis_off()
+    for panel in panels[:n_panels]:
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-    return figure, panels
+    return figure, panels[:n_panels]
 
 
 def error_against_cost(study: Study) -> Any:
@@ -121,7 +126,7 @@ def learning_curves(study: Study) -> Any:
     groups = {group: variants for group, variants in groups.items() if variants}
     if not groups:
         return None
-    figure, panels = _figure(_PANEL[0] * max(len(groups), 1.4), _PANEL[1], len(groups))
+    figure, panels = _figure(*(_PANEL if len(groups) > 1 else _SINGLE), len(groups))
     for panel, (group, variants) in zip(panels, groups.items(), strict=True):
         for variant in variants:
             runs = study.curves(variant)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hermnet.ablation.bootstrap import Change
 from hermnet.ablation.grid import value_label
@@ -19,15 +21,15 @@ class Effect:
         key: of the axis.
         value: label of the value.
         reference: label of the baseline's value.
-        change: of the error.
-        over: variants that it is an average over.
+        change: of the error, a geometric mean over pairs of variants that differ in nothing else.
+        each: of each pair, by the label of what the two have in common.
     """
 
     key: str
     value: str
     reference: str
     change: Change
-    over: int
+    each: Mapping[str, Change]
 
 
 def headline(study: Study) -> str:
@@ -70,22 +72,30 @@ def effects(study: Study) -> list[Effect]:
         for value in values:
             if value == reference[key]:
                 continue
-            pairs = []
-            for one in grid.variants():
-                if one[key] == value:
-                    pair = grid.label(one), grid.label({**one, key: reference[key]})
-                    if all(label in study.variants for label in pair):
-                        pairs.append(pair)
+            pairs = _pairs(study, key, value, reference[key])
             if pairs:
-                change = study.bootstrap.mean_change(pairs)
+                change = study.bootstrap.mean_change(list(pairs.values()))
+                each = {common: study.bootstrap.change(*pair) for common, pair in pairs.items()}
                 labels = value_label(key, value), value_label(key, reference[key])
-                found.append(Effect(key, *labels, change, len(pairs)))
+                found.append(Effect(key, *labels, change, each))
+    return found
+
+
+def _pairs(study: Study, key: str, value: Any, reference: Any) -> dict[str, tuple[str, str]]:
+    """Finished variants that differ in one axis only, by the label of what they have in common."""
+    grid, found = study.plan.grid, {}
+    for one in grid.variants():
+        pair = grid.label(one), grid.label({**one, key: reference})
+        if one[key] == value and all(label in study.variants for label in pair):
+            common = (value_label(k, v) for k, v in one.items() if k != key)
+            found["-".join(common)] = pair
     return found
 
 
 def effect_sentence(effect: Effect, noun: str) -> str:
     """An effect in words."""
-    over = f", averaged over {effect.over} pairs of variants" if effect.over > 1 else ""
+    n = len(effect.each)
+    over = f", averaged over {n} pairs of variants" if n > 1 else ""
     return f"{sentence(effect.value, effect.reference, effect.change, noun)}{over}."
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hermnet.ablation import findings
-from hermnet.ablation.bootstrap import N_SAMPLES, holm
+from hermnet.ablation.bootstrap import N_SAMPLES, Change, holm
 from hermnet.ablation.document import Block, Bullets, Document, Heading, Picture, Table, Text
 from hermnet.ablation.figures import error_against_cost, errors_by_element, learning_curves
 from hermnet.ablation.folder import AblationFolder
@@ -70,9 +70,20 @@ def _effects(study: Study, noun: str) -> Iterable[Block]:
     effects = findings.effects(study)
     if len(study.variants) > 2:
         for key in dict.fromkeys(effect.key for effect in effects):
-            here = [findings.effect_sentence(e, noun) for e in effects if e.key == key]
+            here = [effect for effect in effects if effect.key == key]
             yield Text(f"What `{key}` does:")
-            yield Bullets(here)
+            yield Bullets([findings.effect_sentence(effect, noun) for effect in here])
+            if max(len(effect.each) for effect in here) > 1:
+                yield _matched(study, here)
+
+
+def _matched(study: Study, effects: Sequence[findings.Effect]) -> Table:
+    """The change by each value of an axis, with everything else alike."""
+    name, reference = _short(study.target), effects[0].reference
+    rows = list(dict.fromkeys(common for effect in effects for common in effect.each))
+    heads = [f"{name} change against\n{reference}, 95 % interval", *(e.value for e in effects)]
+    cells = [[_interval(e.each[row]) if row in e.each else "-" for e in effects] for row in rows]
+    return Table(heads, [[row, *found] for row, found in zip(rows, cells, strict=True)])
 
 
 def _variant_table(study: Study) -> Table:
@@ -108,9 +119,14 @@ def _change(tests: dict[str, tuple[Any, float]], variant: str) -> list[str]:
         return ["-", "-"]
     change, p = tests[variant]
     least = 2 / (1 + N_SAMPLES)
-    interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
     shown = f"{p:.2g}" if p > least * len(tests) else f"< {least * len(tests):.1g}"
-    return [f"{100 * change.value:+.1f} % ({interval})", shown]
+    return [_interval(change), shown]
+
+
+def _interval(change: Change) -> str:
+    """Such as ``-12.0 % (-16.1 to -8.2)``."""
+    value, low, high = (f"{100 * x:+.1f}" for x in (change.value, change.low, change.high))
+    return f"{value} % ({low} to {high})"
 
 
 def _legend(study: Study) -> str:

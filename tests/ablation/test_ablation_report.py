@@ -49,6 +49,14 @@ def test_each_axis_is_averaged_over_the_other(markdown: str):
     )
 
 
+def test_the_change_is_shown_with_all_else_alike(markdown: str):
+    lines = markdown.splitlines()
+    start = lines.index("| F change against none, 95 % interval | vertex |")
+    painn, schnet = lines[start + 2 : start + 4]
+    assert re.fullmatch(r"\| `painn` \| -(19|20)\.\d % \(-20\.\d to -19\.\d\) \|", painn)
+    assert re.fullmatch(r"\| `schnet` \| [+-]0\.\d % \(-\d\.\d to \+\d\.\d\) \|", schnet)
+
+
 def test_the_table_has_all_numbers(markdown: str):
     lines = [line for line in markdown.splitlines() if line.startswith("| `") and "±" in line]
     rows = {line.split("|")[1].strip(): line for line in lines}
