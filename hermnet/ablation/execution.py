@@ -51,7 +51,7 @@ class RunTask:
         folder = AblationFolder(Path(self._path))
         _wait_for(folder.run(name).lock)
         before = folder.status(name)
-        if before is not None and before.code == 0:
+        if before is not None and folder.state(name) == "finished":
             return before
         start = time.monotonic()
         code = self._run(folder, name, device)
@@ -87,6 +87,7 @@ class RunTask:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                start_new_session=True,  # Ctrl-C would be one signal, and that of `interrupt` two
             )
             self._processes[name] = process
             _ended([process])

@@ -156,10 +156,12 @@ class AblationFolder:
 
     def state(self, name: str) -> State:
         """How far a run is."""
-        status = self.status(name)
-        if status is not None:
-            return "finished" if status.code == 0 else "failed"
-        return "started" if self.run(name).recipe.is_file() else "missing"
+        status, run = self.status(name), self.run(name)
+        if status is not None and status.code != 0:
+            return "failed"
+        if status is not None and run.results.is_file() and run.frame_errors.is_file():
+            return "finished"
+        return "started" if run.recipe.is_file() else "missing"
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:

@@ -41,6 +41,13 @@ class Progress:
             self._task = self._bar.add_task("runs", total=n_runs, completed=n_runs - n_left)
             self._bar.start()
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
     def tell(self, name: str, status: Status) -> None:
         """Say how a run ended, and how long the others will take."""
         self._n_done += 1
@@ -55,5 +62,3 @@ class Progress:
             return
         self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._bar.advance(self._task)
-        if not rest:
-            self._bar.stop()

@@ -193,8 +193,9 @@ class Ablation:
         )
         if not left:
             return
-        path, progress = str(self.folder.path), Progress(len(names), len(left), jobs)
-        if where.cluster is None:
-            run_here(path, left, jobs, devices, progress.tell)
-        else:
-            run_there(path, left, jobs, where.cluster, where.options, progress.tell)
+        path = str(self.folder.path)
+        with Progress(len(names), len(left), jobs) as progress:
+            if where.cluster is None:
+                run_here(path, left, jobs, devices, progress.tell)
+            else:
+                run_there(path, left, jobs, where.cluster, where.options, progress.tell)

@@ -67,6 +67,9 @@ def test_a_run_says_how_far_it_is(ablation: AblationFolder):
     ablation.write_status("vertex-s0", Status(2, 3.0, "the disk is full"))
     assert ablation.state("vertex-s0") == "failed"
     ablation.write_status("vertex-s0", Status(0, 3.0))
+    assert ablation.state("vertex-s0") == "started"  # someone has removed its results
+    ablation.run("vertex-s0").results.touch()
+    ablation.run("vertex-s0").frame_errors.touch()
     assert ablation.state("vertex-s0") == "finished"
 
 
