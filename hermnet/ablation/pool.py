@@ -88,4 +88,5 @@ def run_here(
             for future in futures:
                 future.cancel()
             task.interrupt()  # they save, and the pool waits for them
+            print("stopping; the same command goes on from here", flush=True)
             raise
