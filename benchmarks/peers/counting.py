@@ -56,7 +56,7 @@ class Traffic(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = func._schema.name.partition("::")[2]
-        if name in LOOKS:
+        if name in LOOKS or (name.startswith("index") and _has_mask(args)):
             self.looks[name] = self.looks.get(name, 0) + 1
             self.looked(name)
         if func.is_view or name in ("detach", "alias", "_to_copy_meta"):
@@ -76,3 +76,10 @@ class Traffic(TorchDispatchMode):
 def _of_grouped(a: Any, b: Any, *_: Any, **__: Any) -> int:
     """Of products segment by segment, whether rows or their sums are segmented."""
     return int(2 * a[0] * a[1] * b[-1])
+
+
+def _has_mask(args: tuple[Any, ...]) -> bool:
+    """Whether rows are chosen by truth values, whose number nobody knows before."""
+    return any(
+        isinstance(t, torch.Tensor) and t.dtype == torch.bool for t in tree_leaves(args[1:2])
+    )

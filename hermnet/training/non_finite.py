@@ -24,6 +24,7 @@ from hermnet.graph import AtomicGraph
 from hermnet.host.later import Later
 from hermnet.host.processes import added_up
 from hermnet.run.prediction import structures, write_extxyz
+from hermnet.training.task import PotentialTask
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,10 @@ def _scales(trainer: pl.Trainer) -> bool:
 def _gradients_are_finite(trainer: pl.Trainer, module: pl.LightningModule) -> Tensor:
     if _scales(trainer):
         return torch.tensor(True, device=module.device)  # the scaler skips these steps by itself
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return get_total_norm(gradients).isfinite()
+    norm = get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+    if isinstance(module, PotentialTask):
+        module.gradient_norm = norm  # clipping wants it too
+    return norm.isfinite()
 
 
 def _with_labels(

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins import Precision
 from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -59,6 +60,7 @@ class PotentialTask(pl.LightningModule):
         self.recipe = dict(recipe)
         self.frozen = frozen or Frozen()
         self.training_data = dict(training_data or {})
+        self.gradient_norm: Tensor | None = None  # of the step that is due, where somebody knows it
         self._losses = EpochMeans()
         if objective is None:
             function = loss_function(options.loss, options.huber_delta)
@@ -137,12 +139,16 @@ class PotentialTask(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the trainer is told to.
+        """Clip as the trainer is told to, by the norm that is known already where there is one.
 
         Lightning's mixed precision refuses to where the optimizer is fused, for the sake of scaled
         gradients; the only mixed precision that we take is bfloat16, which scales none.
         """
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        norm, self.gradient_norm = self.gradient_norm, None
+        if gradient_clip_val and norm is not None and algorithm == GradClipAlgorithmType.NORM:
+            clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+            return
         plugin = self.trainer.precision_plugin
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
 

@@ -14,6 +14,7 @@ import tiny
 from hermnet.checkpoints.checkpoint import load_potential
 from hermnet.errors import InputError
 from hermnet.run import commands as runs
+from hermnet.run import pictures
 from hermnet.run.plots import read_curves
 from hermnet.training import non_finite
 from hermnet.training.task import PotentialTask
@@ -30,7 +31,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "draw", lambda *_: None)
+    monkeypatch.setattr(
+        runs, "leave_results", lambda folder, model, results: pictures._write(folder, results)
+    )
 
 
 def spoil_loss(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:

@@ -22,6 +22,7 @@ from hermnet.errors import InputError, Interrupted
 from hermnet.host.lock import Lock
 from hermnet.recipes.config import Recipe, resolve
 from hermnet.run import commands as runs
+from hermnet.run import pictures
 from hermnet.training.history import History
 from hermnet.training.task import PotentialTask
 from same import assert_same, assert_same_runs, raw
@@ -35,7 +36,9 @@ SCHEDULER = "training.scheduler.class_path=torch.optim.lr_scheduler."
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither pictures nor waiting for the disk, which take longer than the runs."""
-    monkeypatch.setattr(runs, "draw", lambda *_: None)
+    monkeypatch.setattr(
+        runs, "leave_results", lambda folder, model, results: pictures._write(folder, results)
+    )
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
