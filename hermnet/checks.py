@@ -62,6 +62,25 @@ def predict(potential: Potential, *structures: Atoms) -> Evaluation:
     return evaluate(potential, collate(graphs))
 
 
+def weight_gradients(potential: Potential, *structures: Atoms) -> tuple[Tensor, ...]:
+    """Gradients of the sum of squared forces in all parameters, zero where there is none."""
+    forces = predict(potential, *structures).forces
+    return torch.autograd.grad(
+        forces.square().sum(), list(potential.parameters()), materialize_grads=True
+    )
+
+
+def approach(distance: float, fragment: str) -> Atoms:
+    """A molecule, and a fragment whose first atom is `distance` A from one of its atoms."""
+    atoms = Atoms(
+        "COHHO", [(-0.3, 0, 0), (-1.4, 0.4, 0), (0, 0.9, 0.3), (-0.4, -0.8, 0.7), (0.6, 0, 0)]
+    )
+    step = torch.arange(len(fragment)).double() * 0.97
+    ahead = [(0.6 + distance + float(s), 0.2 * float(s), 0.1 * float(s)) for s in step]
+    atoms.extend(Atoms(fragment, ahead))
+    return atoms
+
+
 def random_rotation(seed: int = 0) -> Tensor:
     """A proper rotation (3, 3) float64, uniform over SO(3); its negative is improper."""
     generator = torch.Generator().manual_seed(seed)

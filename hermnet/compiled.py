@@ -26,6 +26,7 @@ from torch.fx.experimental.symbolic_shapes import (
 from torch.utils import _pytree as pytree
 
 from hermnet.grouped import tracing
+from hermnet.kernels.message import plain_operators
 from hermnet.network import Indices
 from hermnet.potential import Potential, evaluate_eagerly
 
@@ -64,7 +65,7 @@ class CompiledEvaluator:
         tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
         try:
             if self._function is None:
-                graph = trace_energy_and_gradient(potential, tensors, vectors, indices)
+                graph = trace_energy_and_gradient(potential, tensors, vectors, indices, fused=True)
                 self._function = torch.compile(graph, dynamic=True)
             with torch.set_grad_enabled(create_graph):
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
@@ -83,7 +84,11 @@ def _traceable(vectors: Tensor, indices: Indices) -> bool:
 
 
 def trace_energy_and_gradient(
-    potential: Potential, tensors: dict[str, Tensor], vectors: Tensor, indices: Indices
+    potential: Potential,
+    tensors: dict[str, Tensor],
+    vectors: Tensor,
+    indices: Indices,
+    fused: bool = False,
 ) -> GraphModule:
     """``(*tensors, vectors, *leaves of indices) -> (atomic energies, dE/dd)`` as a graph.
 
@@ -92,6 +97,7 @@ def trace_energy_and_gradient(
         tensors: its parameters and buffers by name; their sizes stay constants.
         vectors: (n_edges, 3) an example; the number of edges becomes symbolic.
         indices: an example; all its sizes but the number of relations become symbolic.
+        fused: whether to use kernels of our own; without, other programs can run the graph too.
     """
     leaves, structure = pytree.tree_flatten(indices)
     energy = _Energy(potential)
@@ -108,7 +114,7 @@ def trace_energy_and_gradient(
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
     fakes: list[Tensor] = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
     fakes += [_with_symbolic_rows(mode, t) for t in (vectors, *leaves)]
-    with tracing(), torch.enable_grad():
+    with tracing(), plain_operators(not fused), torch.enable_grad():
         graph = make_fx(function, tracing_mode="symbolic")(*fakes)
     _remove_detach(graph)
     return graph

@@ -32,7 +32,7 @@ class Expansion:
 
     receivers: Copies
     sources: Copies
-    edge: Tensor  # (n_relational_edges,) int64, the graph's edge
+    edge: Tensor  # (n_relational_edges,) int64, the graph's edge; sorted by slot, then center
     centers: Tensor  # (n_relational_edges,) int64, into receivers
     neighbors: Tensor  # (n_relational_edges,) int64, into sources
     neighbor_atoms: Tensor  # (n_relational_edges,) int64, the sending atom

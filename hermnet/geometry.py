@@ -35,6 +35,11 @@ class RelationalGraph:
         return self.expansion.receivers.atom.shape[0]
 
     @property
+    def n_sides(self) -> int:
+        """2 where an edge knows its side of a relation (`triadic`), else 1."""
+        return self.expansion.side_rows.shape[1]
+
+    @property
     def centers(self) -> Tensor:
         """(n_edges,) int64, the receiving copy of each edge."""
         return self.expansion.centers
@@ -65,10 +70,15 @@ class RelationalGraph:
 
         Both sides of a relation between like classes hold the same sum.
         """
+        n_rows = self.n_receivers * self.n_sides
+        return self.by_side(segment_sum(messages, self.expansion.side_centers, n_rows))
+
+    def by_side(self, sums: Tensor) -> Tensor:
+        """What `sum_by_side` gives, of sums on the rows `side_centers`."""
         rows = self.expansion.side_rows
-        n_sides = rows.shape[1]
-        sums = segment_sum(messages, self.expansion.side_centers, self.n_receivers * n_sides)
-        return sums.index_select(0, rows.reshape(-1)).view(-1, n_sides, *messages.shape[1:])
+        if self.n_sides == 1:
+            return sums.unsqueeze(1)
+        return sums.index_select(0, rows.reshape(-1)).view(*rows.shape, *sums.shape[1:])
 
 
 class Harmonics(nn.Module):

@@ -24,6 +24,7 @@ from torch.autograd import gradgradcheck
 from torch.func import functional_call
 
 from hermnet.checks import (
+    approach,
     assert_equivariant,
     assert_near,
     assert_same,
@@ -35,10 +36,12 @@ from hermnet.checks import (
     predict,
     random_potential,
     rows_that_lack,
+    weight_gradients,
     with_elements,
 )
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import collate
+from hermnet.kernels.message import plain_operators
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential
@@ -209,7 +212,7 @@ class SubnetContract:
         N is the first neighbor of its relations, alone or in a molecule; H has others of its kind.
         """
         offsets = (-0.6, -1e-4, -1e-6, 1e-6, 1e-4, 1.0)
-        result = predict(potential, *(_approach(potential.cutoff + s, fragment) for s in offsets))
+        result = predict(potential, *(approach(potential.cutoff + s, fragment) for s in offsets))
         energy, forces = result.energy.detach(), result.forces.view(len(offsets), -1, 3)
         assert abs(energy[0] - energy[5]) > 1e-5, "the neighbor is not felt at all"
         assert abs(energy[2] - energy[3]) < 1e-9
@@ -220,8 +223,8 @@ class SubnetContract:
 
     def test_atoms_beyond_the_cutoff_change_nothing(self, potential: Potential) -> None:
         """Neither where the neighbor list leaves them out nor where it is longer than needed."""
-        graph = graph_from_atoms(_approach(potential.cutoff + 0.2, "NO"), potential.cutoff)
-        wide = graph_from_atoms(_approach(potential.cutoff + 0.2, "NO"), potential.cutoff + 1.0)
+        graph = graph_from_atoms(approach(potential.cutoff + 0.2, "NO"), potential.cutoff)
+        wide = graph_from_atoms(approach(potential.cutoff + 0.2, "NO"), potential.cutoff + 1.0)
         assert wide.n_edges > graph.n_edges
         assert_same(evaluate(potential, wide), evaluate(potential, graph), 1e-12)
 
@@ -265,6 +268,16 @@ class SubnetContract:
         other.load_state_dict(potential.state_dict())
         assert_same(evaluate(other, graph), before, 0.0)
 
+    def test_kernels_equal_plain_operators(self, potential: Potential) -> None:
+        """Predictions and weight gradients, with the C++ kernels of this package and without."""
+        structures = (crystal(), molecule())
+        found, slopes = predict(potential, *structures), weight_gradients(potential, *structures)
+        with plain_operators():
+            assert_same(found, predict(potential, *structures), 1e-10)
+            plain = weight_gradients(potential, *structures)
+        for slope, expected in zip(slopes, plain, strict=True):
+            assert_near(slope, expected, 1e-10)
+
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of its own parts
     @pytest.mark.parametrize("potential", COMPILED, indirect=True, ids="-".join)
@@ -273,28 +286,12 @@ class SubnetContract:
     ) -> None:
         """Predictions and weight gradients, also for a batch of another size than the first."""
         batches = [(crystal(),), (crystal(), molecule(), molecule(seed=1))]
-        weights = list(potential.parameters())
         eager = [predict(potential, *batch) for batch in batches]
-        slopes = torch.autograd.grad(
-            eager[1].forces.square().sum(), weights, materialize_grads=True
-        )
+        slopes = weight_gradients(potential, *batches[1])
         monkeypatch.setattr(potential, "evaluate", CompiledEvaluator())
         compiled = [predict(potential, *batch) for batch in batches]
         for one, other in zip(compiled, eager, strict=True):
             assert_same(one, other, 1e-6)
-        found = torch.autograd.grad(
-            compiled[1].forces.square().sum(), weights, materialize_grads=True
-        )
+        found = weight_gradients(potential, *batches[1])
         for slope, expected in zip(found, slopes, strict=True):
             assert_near(slope, expected, 1e-6)
-
-
-def _approach(distance: float, fragment: str) -> Atoms:
-    """A molecule, and a fragment whose first atom is `distance` A from one of its atoms."""
-    atoms = Atoms(
-        "COHHO", [(-0.3, 0, 0), (-1.4, 0.4, 0), (0, 0.9, 0.3), (-0.4, -0.8, 0.7), (0.6, 0, 0)]
-    )
-    step = torch.arange(len(fragment)).double() * 0.97
-    ahead = [(0.6 + distance + float(s), 0.2 * float(s), 0.1 * float(s)) for s in step]
-    atoms.extend(Atoms(fragment, ahead))
-    return atoms

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hermnet.geometry import RelationalGraph
+from hermnet.messages import vector_messages
 from hermnet.subnetwork import Interaction, Shape
 
 _EPSILON = 1e-8  # under the root of |V v|^2, whose slope is infinite at zero
@@ -53,17 +54,8 @@ class PaiNN(Interaction):
     def _message(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         offsets = graph.expansion.sources.offsets
         phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
-        f = self.filter(graph.enveloped, graph.expansion.offsets)  # its bias meets the envelope
-        # Three products of contiguous thirds: a third of the whole product is a strided view, on
-        # which everything that follows, derivatives included, is slower.
-        scalar, radial, vector = (
-            third.contiguous().index_select(0, graph.neighbors) * weight
-            for third, weight in zip(phi.chunk(3, dim=1), f.chunk(3, dim=1), strict=True)
-        )
-        v = graph.at_neighbors(x[:, 1:4])  # (n_edges, 3, n_channels)
-        dv = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * v
-        ds = graph.sum_messages(scalar).unsqueeze(1)
-        return torch.cat((ds, graph.sum_messages(dv)), dim=1)
+        sums = vector_messages(graph, phi, x[:, 1:4], self.filter)
+        return sums if graph.n_sides == 1 else sums.unflatten(0, (-1, graph.n_sides)).sum(dim=1)
 
     def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
         s, v = x[:, 0], x[:, 1:]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hermnet.geometry import RelationalGraph
+from hermnet.messages import vector_messages
 from hermnet.subnetwork import Interaction, Shape
 
 _EPSILON = 1e-8  # under the root of |v|^2, whose slope is infinite at zero
@@ -63,7 +64,7 @@ class RMConv(Interaction):
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """See `Interaction.forward`."""
-        sums = graph.sum_by_side(self._messages(x, graph))  # (n_receivers, n_sides, 4, n_channels)
+        sums = graph.by_side(self._messages(x, graph))  # (n_receivers, n_sides, 4, n_channels)
         radial = sums.mean(dim=1)
         weights = 1.0 + graph.sum_by_side(graph.envelope)  # (n_receivers, n_sides)
         means = sums[:, :, 1:] / weights[:, :, None, None]
@@ -71,14 +72,10 @@ class RMConv(Interaction):
         return radial + self._angular_update(x, means, graph.expansion.receivers.offsets)
 
     def _messages(self, x: Tensor, graph: RelationalGraph) -> Tensor:
-        """Radial messages, (n_edges, 4, n_channels)."""
+        """Sums of radial messages, (n_receivers * n_sides, 4, n_channels)."""
         offsets = graph.expansion.sources.offsets
         phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
-        w = self.filter(graph.enveloped, graph.expansion.offsets)  # its bias meets the envelope
-        scalar, radial, vector = (phi.index_select(0, graph.neighbors) * w).chunk(3, dim=1)
-        v = graph.at_neighbors(x[:, 1:4])  # (n_edges, 3, n_channels)
-        b = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * v
-        return torch.cat((scalar.unsqueeze(1), b), dim=1)
+        return vector_messages(graph, phi, x[:, 1:4], self.filter)
 
     def _angular_update(self, x: Tensor, means: Tensor, offsets: Tensor) -> Tensor:
         """The change by the sides' means (n_receivers, n_sides, 3, n_channels)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from contextlib import suppress
@@ -18,19 +17,11 @@ from hermnet.data.fingerprint import digest
 from hermnet.data.gathering import gather
 from hermnet.data.graphs import GraphSequence
 from hermnet.data.npz import write_npz
+from hermnet.host.caches import cache_folder
 
 _FORMAT = 2  # to be raised whenever the same frames give other facts, or are stored otherwise
 _LONG = 1.0  # seconds that are worth a file even for frames in memory
 _KEPT = 100  # files; the ones not used for longest go
-
-
-def cache_folder() -> Path:
-    """Where the files are: ``$HERMNET_CACHE``, else where the system keeps caches of a user."""
-    if given := os.environ.get("HERMNET_CACHE"):
-        return Path(given).expanduser()
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given).expanduser() / "hermnet"
-    return Path("~/.cache/hermnet").expanduser()
 
 
 def facts_of(graphs: GraphSequence, num_workers: int = 0, what: str = "frames") -> Facts:

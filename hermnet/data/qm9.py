@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hermnet.data.cache import cache_folder
 from hermnet.data.npz import read_npz, write_npz
 from hermnet.elements import number, symbol
 from hermnet.errors import InputError
+from hermnet.host.caches import cache_folder
 from hermnet.units import scalar_unit
 
 ARCHIVE = "dsgdb9nsd.xyz.tar.bz2"

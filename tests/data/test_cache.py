@@ -13,11 +13,11 @@ import pytest
 import lazy
 import tiny
 from hermnet.data import cache
-from hermnet.data.cache import cache_folder
 from hermnet.data.facts import Facts
 from hermnet.data.graphs import GraphList
 from hermnet.datamodules.extxyz import ExtXYZ
 from hermnet.datamodules.packed import Packed
+from hermnet.host.caches import cache_folder
 from hermnet.statistics import Statistics
 
 

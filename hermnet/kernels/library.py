@@ -1,0 +1,92 @@
+"""C++ code of this package as a shared library, compiled once on each machine.
+
+A few seconds at the first use, then a file in the cache folder. The code includes nothing of torch:
+it gets addresses, through `ctypes`, so that any compiler will do. Where there is none, or
+``HERMNET_KERNELS=0`` says so, everything runs on the operators of torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from hermnet.host.caches import cache_folder
+
+_LOG = logging.getLogger("hermnet.kernels")
+_SOURCE = Path(__file__).with_name("message.cpp")
+_COMPILERS = ("g++", "clang++", "c++")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+_TIMEOUT = 300.0  # seconds
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled code; None where it cannot be had, and why is logged once."""
+    if os.environ.get("HERMNET_KERNELS") == "0":
+        return None
+    try:
+        return ctypes.CDLL(str(_built()))
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.info("no kernels of our own, going on with those of torch: %s", _reason(error))
+        return None
+
+
+def _built() -> Path:
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
+    if compiler is None:
+        raise FileNotFoundError("there is no C++ compiler")
+    folder = cache_folder() / "kernels"
+    path = folder / f"message-{_key(compiler)}.so"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            made = Path(work) / path.name
+            _compile(compiler, made)
+            os.replace(made, path)  # whole or not at all, whoever else is at it
+    return path
+
+
+def _compile(compiler: str, path: Path) -> None:
+    command = [compiler, *_FLAGS, "-o", str(path), str(_SOURCE)]
+    try:
+        _run([*command, "-fopenmp"])
+    except subprocess.CalledProcessError:  # some compilers come without OpenMP: one thread then
+        _run(command)
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT)
+
+
+def _key(compiler: str) -> str:
+    """Code, compiler and processor: what runs on one may stop the other."""
+    parts = (
+        _SOURCE.read_text(encoding="utf-8"),
+        compiler,
+        *_FLAGS,
+        platform.machine(),
+        _processor(),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    told = ("flags", "Features", "model name")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(told)))
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "stderr", None) or str(error)
+    return str(text).strip().splitlines()[0] if str(text).strip() else type(error).__name__

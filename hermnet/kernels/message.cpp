@@ -1,0 +1,434 @@
+// Filtered vector messages (PaiNN, eq. 7 and 8) summed on receiving rows, with two derivatives.
+//
+//   f_e         = basis_e W_slot(e)                                  three parts: s, r, v
+//   out_i       = sum_e [ phi_s f_s ;  phi_r f_r d_e + phi_v f_v v ] phi, v of the edge's sender
+//
+// Edges are sorted by slot, then by receiving row. A thread owns whole rows; it works on blocks of
+// edges whose filters stay in its cache, so nothing that is per edge and per channel reaches memory.
+// Everything is a derivative of the scalar <g, out>, which is linear in each of g, phi, v, f and d.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace {
+
+constexpr int64_t BLOCK = 64;  // edges
+constexpr int64_t ROWS = 6;    // of a tile of the matrix product: 6 x 2 vectors fill the registers
+
+// A vector of N bytes that may lie anywhere.
+template <typename T, int N>
+struct Pack {
+  typedef T type __attribute__((vector_size(N), aligned(alignof(T)), may_alias));
+  static constexpr int64_t size = N / sizeof(T);
+};
+
+template <typename T, int N>
+using Vec = typename Pack<T, N>::type;
+
+template <typename T, int N>
+inline Vec<T, N> load(const T* p) {
+  return *reinterpret_cast<const Vec<T, N>*>(p);
+}
+
+template <typename T, int N>
+inline void store(T* p, Vec<T, N> value) {
+  *reinterpret_cast<Vec<T, N>*>(p) = value;
+}
+
+template <typename T, int N>
+inline void add(T* p, Vec<T, N> value) {
+  store<T, N>(p, load<T, N>(p) + value);
+}
+
+template <typename T, int N>
+inline T total(Vec<T, N> value) {
+  T sum = 0;
+  for (int64_t k = 0; k < Pack<T, N>::size; ++k) sum += value[k];
+  return sum;
+}
+
+// A strided matrix: entry (i, k) stands at p[i * row + k * col].
+template <typename T>
+struct Matrix {
+  const T* p;
+  int64_t row, col;
+};
+
+template <typename T, int N, int M, int W>
+inline void tile(Matrix<T> a, const T* b, int64_t ldb, int64_t n, T* c, int64_t ldc, bool plus) {
+  constexpr int64_t L = Pack<T, N>::size;
+  Vec<T, N> sum[M][W];
+  for (int i = 0; i < M; ++i)
+    for (int w = 0; w < W; ++w)
+      sum[i][w] = plus ? load<T, N>(c + i * ldc + w * L) : Vec<T, N>{};
+  for (int64_t k = 0; k < n; ++k) {
+    Vec<T, N> right[W];
+    for (int w = 0; w < W; ++w) right[w] = load<T, N>(b + k * ldb + w * L);
+    for (int i = 0; i < M; ++i) {
+      const T left = a.p[i * a.row + k * a.col];
+      for (int w = 0; w < W; ++w) sum[i][w] += left * right[w];
+    }
+  }
+  for (int i = 0; i < M; ++i)
+    for (int w = 0; w < W; ++w) store<T, N>(c + i * ldc + w * L, sum[i][w]);
+}
+
+template <typename T, int N, int W>
+inline void strip(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, T* c, int64_t ldc,
+                  bool plus) {
+  int64_t i = 0;
+  for (; i + ROWS <= m; i += ROWS)
+    tile<T, N, ROWS, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
+  for (; i + 2 <= m; i += 2)
+    tile<T, N, 2, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
+  for (; i < m; ++i)
+    tile<T, N, 1, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
+}
+
+// C (m, columns) = or += A (m, n) B (n, columns); columns is a multiple of the vector's size.
+template <typename T, int N>
+void product(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, int64_t columns, T* c,
+             int64_t ldc, bool plus) {
+  constexpr int64_t L = Pack<T, N>::size;
+  int64_t j = 0;
+  for (; j + 2 * L <= columns; j += 2 * L)
+    strip<T, N, 2>(a, b + j, ldb, m, n, c + j, ldc, plus);
+  for (; j < columns; j += L) strip<T, N, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
+}
+
+// What Python passes: eight bytes each, in this order. Pointers that are not wanted are null.
+template <typename T>
+struct Args {
+  int64_t n_edges, n_slots, n_matrices, n_channels, n_basis, n_threads;
+  int64_t n_sources, n_atoms, v_stride, tv_stride;
+  const int32_t* ends;  // (n_slots), where the edges of each slot end
+  const int64_t *rows, *neighbors, *atoms;  // (n_edges): receiving row, row of phi, row of v
+  const T *phi, *v, *basis, *dirs, *weight, *grad;
+  const T *t_phi, *t_v, *t_basis, *t_dirs, *t_weight;
+  T *out, *d_phi, *d_v, *d_basis, *d_dirs, *d_weight;
+};
+
+template <typename T>
+struct Block {
+  int64_t first, count;
+  const T *weight, *t_weight;
+  T* d_weight;
+};
+
+template <typename T, int N>
+class Worker {
+ public:
+  Worker(const Args<T>& args, T* d_phi, T* d_v)
+      : a(args), C(args.n_channels), K(args.n_basis), d_phi(d_phi), d_v(d_v) {
+    const int64_t L = Pack<T, N>::size;
+    padded = (K + L - 1) / L * L;
+    f.resize(BLOCK * 3 * C);
+  }
+
+  std::vector<T> first_d_weight;  // of a slot whose matrix other threads may write too
+  int64_t first_matrix = -1;
+
+  // Call `work` for each block of the edges [begin, end), none of which spans two slots.
+  template <typename Work>
+  void blocks(int64_t begin, int64_t end, Work work) {
+    const int64_t size = K * 3 * C;
+    int64_t slot = 0;
+    for (int64_t e = begin; e < end;) {
+      while (a.ends[slot] <= e) ++slot;
+      const int64_t matrix = a.n_matrices == 1 ? 0 : slot;
+      const int64_t stop = std::min<int64_t>(end, a.n_matrices == 1 ? end : a.ends[slot]);
+      T* d_weight = a.d_weight ? a.d_weight + matrix * size : nullptr;
+      if (d_weight && e == begin) {
+        first_matrix = matrix;
+        first_d_weight.assign(size, T(0));
+        d_weight = first_d_weight.data();
+      }
+      turn(a.weight + matrix * size, w_turned);
+      if (a.t_weight) turn(a.t_weight + matrix * size, tw_turned);
+      for (; e < stop; e += BLOCK) {
+        Block<T> block{e, std::min(BLOCK, stop - e), a.weight + matrix * size,
+                       a.t_weight ? a.t_weight + matrix * size : nullptr, d_weight};
+        work(block);
+      }
+      e = stop;
+    }
+  }
+
+  void forward(const Block<T>& b) {
+    filters(b, a.basis, b.weight, f, false);
+    for (int64_t k = 0; k < b.count;) {
+      const int64_t row = a.rows[b.first + k];
+      int64_t n = k + 1;
+      while (n < b.count && a.rows[b.first + n] == row) ++n;
+      sum_run(b.first, k, n, a.out + row * 4 * C);
+      k = n;
+    }
+  }
+
+  void backward(const Block<T>& b) {
+    constexpr int64_t L = Pack<T, N>::size;
+    d_f.resize(BLOCK * 3 * C);
+    filters(b, a.basis, b.weight, f, false);
+    for (int64_t k = 0; k < b.count; ++k) {
+      const int64_t e = b.first + k, j = a.neighbors[e];
+      const T *p = a.phi + j * 3 * C, *v = a.v + a.atoms[e] * a.v_stride;
+      const T *g = a.grad + a.rows[e] * 4 * C, *fe = f.data() + k * 3 * C;
+      const T x = a.dirs[3 * e], y = a.dirs[3 * e + 1], z = a.dirs[3 * e + 2];
+      T* df = d_f.data() + k * 3 * C;
+      Vec<T, N> dx{}, dy{}, dz{};
+      for (int64_t c = 0; c < C; c += L) {
+        const auto gs = load<T, N>(g + c), gx = load<T, N>(g + C + c);
+        const auto gy = load<T, N>(g + 2 * C + c), gz = load<T, N>(g + 3 * C + c);
+        const auto ps = load<T, N>(p + c), pr = load<T, N>(p + C + c);
+        const auto pv = load<T, N>(p + 2 * C + c);
+        const auto fs = load<T, N>(fe + c), fr = load<T, N>(fe + C + c);
+        const auto fv = load<T, N>(fe + 2 * C + c);
+        const auto along = gx * x + gy * y + gz * z;
+        const auto inner = gx * load<T, N>(v + c) + gy * load<T, N>(v + C + c) +
+                           gz * load<T, N>(v + 2 * C + c);
+        store<T, N>(df + c, gs * ps);
+        store<T, N>(df + C + c, along * pr);
+        store<T, N>(df + 2 * C + c, inner * pv);
+        if (d_phi) {
+          T* dp = d_phi + j * 3 * C + c;
+          add<T, N>(dp, gs * fs);
+          add<T, N>(dp + C, along * fr);
+          add<T, N>(dp + 2 * C, inner * fv);
+        }
+        const auto m = pr * fr;
+        dx += m * gx;
+        dy += m * gy;
+        dz += m * gz;
+        if (d_v) {
+          T* dv = d_v + a.atoms[e] * 3 * C + c;
+          const auto q = pv * fv;
+          add<T, N>(dv, q * gx);
+          add<T, N>(dv + C, q * gy);
+          add<T, N>(dv + 2 * C, q * gz);
+        }
+      }
+      if (a.d_dirs) put(e, dx, dy, dz);
+    }
+    if (a.d_basis) to_basis(b, d_f, w_turned, false);
+    if (b.d_weight) to_weight(b, a.basis, d_f);
+  }
+
+  // The gradient of <t, backward(...)> in all its inputs.
+  void twice(const Block<T>& b) {
+    constexpr int64_t L = Pack<T, N>::size;
+    t_f.assign(BLOCK * 3 * C, T(0));
+    d_f.resize(BLOCK * 3 * C);
+    d_tf.resize(BLOCK * 3 * C);
+    filters(b, a.basis, b.weight, f, false);
+    if (a.t_basis) filters(b, a.t_basis, b.weight, t_f, false);
+    if (b.t_weight) filters(b, a.basis, b.t_weight, t_f, true);
+    const std::vector<T> nothing(3 * C, T(0));
+    for (int64_t k = 0; k < b.count; ++k) {
+      const int64_t e = b.first + k, j = a.neighbors[e], i = a.atoms[e];
+      const T *p = a.phi + j * 3 * C, *v = a.v + i * a.v_stride, *g = a.grad + a.rows[e] * 4 * C;
+      const T* tp = a.t_phi ? a.t_phi + j * 3 * C : nothing.data();
+      const T* tv = a.t_v ? a.t_v + i * a.tv_stride : nothing.data();
+      const T *fe = f.data() + k * 3 * C, *tf = t_f.data() + k * 3 * C;
+      T *df = d_f.data() + k * 3 * C, *dtf = d_tf.data() + k * 3 * C;
+      const T x = a.dirs[3 * e], y = a.dirs[3 * e + 1], z = a.dirs[3 * e + 2];
+      const T tx = a.t_dirs ? a.t_dirs[3 * e] : 0, ty = a.t_dirs ? a.t_dirs[3 * e + 1] : 0;
+      const T tz = a.t_dirs ? a.t_dirs[3 * e + 2] : 0;
+      T* out = a.out + a.rows[e] * 4 * C;
+      Vec<T, N> dx{}, dy{}, dz{};
+      for (int64_t c = 0; c < C; c += L) {
+        const auto gs = load<T, N>(g + c), gx = load<T, N>(g + C + c);
+        const auto gy = load<T, N>(g + 2 * C + c), gz = load<T, N>(g + 3 * C + c);
+        const auto ps = load<T, N>(p + c), pr = load<T, N>(p + C + c);
+        const auto pv = load<T, N>(p + 2 * C + c);
+        const auto tps = load<T, N>(tp + c), tpr = load<T, N>(tp + C + c);
+        const auto tpv = load<T, N>(tp + 2 * C + c);
+        const auto fs = load<T, N>(fe + c), fr = load<T, N>(fe + C + c);
+        const auto fv = load<T, N>(fe + 2 * C + c);
+        const auto tfs = load<T, N>(tf + c), tfr = load<T, N>(tf + C + c);
+        const auto tfv = load<T, N>(tf + 2 * C + c);
+        const auto vx = load<T, N>(v + c), vy = load<T, N>(v + C + c);
+        const auto vz = load<T, N>(v + 2 * C + c);
+        const auto tvx = load<T, N>(tv + c), tvy = load<T, N>(tv + C + c);
+        const auto tvz = load<T, N>(tv + 2 * C + c);
+        const auto along = gx * x + gy * y + gz * z, inner = gx * vx + gy * vy + gz * vz;
+        const auto t_along = gx * tx + gy * ty + gz * tz;
+        const auto t_inner = gx * tvx + gy * tvy + gz * tvz;
+        const auto mr = pr * fr, mv = pv * fv;
+        const auto tmr = tpr * fr + pr * tfr, tmv = tpv * fv + pv * tfv;
+        add<T, N>(out + c, tps * fs + ps * tfs);
+        add<T, N>(out + C + c, tmr * x + mr * tx + tmv * vx + mv * tvx);
+        add<T, N>(out + 2 * C + c, tmr * y + mr * ty + tmv * vy + mv * tvy);
+        add<T, N>(out + 3 * C + c, tmr * z + mr * tz + tmv * vz + mv * tvz);
+        store<T, N>(df + c, gs * tps);
+        store<T, N>(df + C + c, tpr * along + pr * t_along);
+        store<T, N>(df + 2 * C + c, tpv * inner + pv * t_inner);
+        store<T, N>(dtf + c, gs * ps);
+        store<T, N>(dtf + C + c, pr * along);
+        store<T, N>(dtf + 2 * C + c, pv * inner);
+        if (d_phi) {
+          T* dp = d_phi + j * 3 * C + c;
+          add<T, N>(dp, gs * tfs);
+          add<T, N>(dp + C, tfr * along + fr * t_along);
+          add<T, N>(dp + 2 * C, tfv * inner + fv * t_inner);
+        }
+        if (d_v) {
+          T* dv = d_v + i * 3 * C + c;
+          add<T, N>(dv, tmv * gx);
+          add<T, N>(dv + C, tmv * gy);
+          add<T, N>(dv + 2 * C, tmv * gz);
+        }
+        dx += tmr * gx;
+        dy += tmr * gy;
+        dz += tmr * gz;
+      }
+      if (a.d_dirs) put(e, dx, dy, dz);
+    }
+    if (a.d_basis) {
+      to_basis(b, d_f, w_turned, false);
+      if (b.t_weight) to_basis(b, d_tf, tw_turned, true);
+    }
+    if (b.d_weight) {
+      to_weight(b, a.basis, d_f);
+      if (a.t_basis) to_weight(b, a.t_basis, d_tf);
+    }
+  }
+
+ private:
+  const Args<T>& a;
+  const int64_t C, K;
+  T *d_phi, *d_v;
+  int64_t padded;
+  std::vector<T> f, t_f, d_f, d_tf, w_turned, tw_turned, wide;
+
+  void turn(const T* weight, std::vector<T>& turned) {  // (K, 3C) -> (3C, padded)
+    if (!a.d_basis) return;
+    turned.assign(3 * C * padded, T(0));
+    for (int64_t k = 0; k < K; ++k)
+      for (int64_t c = 0; c < 3 * C; ++c) turned[c * padded + k] = weight[k * 3 * C + c];
+  }
+
+  void filters(const Block<T>& b, const T* basis, const T* weight, std::vector<T>& to, bool plus) {
+    product<T, N>({basis + b.first * K, K, 1}, weight, 3 * C, b.count, K, 3 * C, to.data(), 3 * C,
+                  plus);
+  }
+
+  void to_basis(const Block<T>& b, const std::vector<T>& grad, const std::vector<T>& turned,
+                bool plus) {
+    wide.resize(BLOCK * padded);
+    product<T, N>({grad.data(), 3 * C, 1}, turned.data(), padded, b.count, 3 * C, padded,
+                  wide.data(), padded, false);
+    for (int64_t k = 0; k < b.count; ++k)
+      for (int64_t n = 0; n < K; ++n) {
+        T& to = a.d_basis[(b.first + k) * K + n];
+        to = (plus ? to : T(0)) + wide[k * padded + n];
+      }
+  }
+
+  void to_weight(const Block<T>& b, const T* basis, const std::vector<T>& grad) {
+    product<T, N>({basis + b.first * K, 1, K}, grad.data(), 3 * C, K, b.count, 3 * C, b.d_weight,
+                  3 * C, true);
+  }
+
+  void put(int64_t e, Vec<T, N> dx, Vec<T, N> dy, Vec<T, N> dz) {
+    a.d_dirs[3 * e] = total<T, N>(dx);
+    a.d_dirs[3 * e + 1] = total<T, N>(dy);
+    a.d_dirs[3 * e + 2] = total<T, N>(dz);
+  }
+
+  void sum_run(int64_t first, int64_t begin, int64_t end, T* out) {
+    constexpr int64_t L = Pack<T, N>::size;
+    for (int64_t c = 0; c < C; c += L) {
+      Vec<T, N> s{}, x{}, y{}, z{};
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t e = first + k;
+        const T *p = a.phi + a.neighbors[e] * 3 * C + c, *v = a.v + a.atoms[e] * a.v_stride + c;
+        const T *fe = f.data() + k * 3 * C + c, *d = a.dirs + 3 * e;
+        s += load<T, N>(p) * load<T, N>(fe);
+        const auto r = load<T, N>(p + C) * load<T, N>(fe + C);
+        const auto q = load<T, N>(p + 2 * C) * load<T, N>(fe + 2 * C);
+        x += r * d[0] + q * load<T, N>(v);
+        y += r * d[1] + q * load<T, N>(v + C);
+        z += r * d[2] + q * load<T, N>(v + 2 * C);
+      }
+      add<T, N>(out + c, s);
+      add<T, N>(out + C + c, x);
+      add<T, N>(out + 2 * C + c, y);
+      add<T, N>(out + 3 * C + c, z);
+    }
+  }
+};
+
+// The first edge at or after `e` that begins a receiving row.
+template <typename T>
+int64_t row_start(const Args<T>& a, int64_t e) {
+  while (e > 0 && e < a.n_edges && a.rows[e] == a.rows[e - 1]) ++e;
+  return e;
+}
+
+template <typename T>
+void add_up(T* to, const std::vector<std::vector<T>>& parts, int64_t size, int64_t n_threads) {
+  (void)n_threads;
+#pragma omp parallel for num_threads(n_threads) schedule(static)
+  for (int64_t start = 0; start < size; start += 4096)
+    for (const auto& part : parts)
+      for (int64_t k = start; k < std::min(size, start + 4096); ++k) to[k] += part[k];
+}
+
+// Every thread works on its share of the edges; what threads share is added up in their order.
+template <typename T, int N, typename Work>
+void run(const Args<T>& a, Work work) {
+  const int64_t n = std::max<int64_t>(1, std::min(a.n_threads, a.n_edges / BLOCK));
+  const int64_t phi_size = a.d_phi ? a.n_sources * 3 * a.n_channels : 0;
+  const int64_t v_size = a.d_v ? a.n_atoms * 3 * a.n_channels : 0;
+  std::vector<std::vector<T>> phis(n - 1), vs(n - 1), weights(n);
+  std::vector<int64_t> matrices(n, -1);
+#pragma omp parallel for num_threads(n) schedule(static, 1)
+  for (int64_t t = 0; t < n; ++t) {
+    if (t) {
+      phis[t - 1].assign(phi_size, T(0));
+      vs[t - 1].assign(v_size, T(0));
+    }
+    Worker<T, N> worker(a, a.d_phi ? (t ? phis[t - 1].data() : a.d_phi) : nullptr,
+                        a.d_v ? (t ? vs[t - 1].data() : a.d_v) : nullptr);
+    worker.blocks(row_start(a, t * a.n_edges / n), row_start(a, (t + 1) * a.n_edges / n),
+                  [&](const Block<T>& block) { work(worker, block); });
+    weights[t] = std::move(worker.first_d_weight);
+    matrices[t] = worker.first_matrix;
+  }
+  if (phi_size) add_up(a.d_phi, phis, phi_size, n);
+  if (v_size) add_up(a.d_v, vs, v_size, n);
+  for (int64_t t = 0; t < n; ++t)
+    for (size_t k = 0; k < weights[t].size(); ++k)
+      a.d_weight[matrices[t] * weights[t].size() + k] += weights[t][k];
+}
+
+template <typename T, int N>
+void order(int which, const Args<T>& a) {
+  if (which == 0) run<T, N>(a, [](auto& worker, const auto& block) { worker.forward(block); });
+  if (which == 1) run<T, N>(a, [](auto& worker, const auto& block) { worker.backward(block); });
+  if (which == 2) run<T, N>(a, [](auto& worker, const auto& block) { worker.twice(block); });
+}
+
+template <typename T>
+void any(int which, const Args<T>& a) {
+  if (a.n_edges == 0) return;
+  if (a.n_channels * sizeof(T) % 64 == 0)
+    order<T, 64>(which, a);
+  else
+    order<T, 16>(which, a);
+}
+
+}  // namespace
+
+extern "C" void hermnet_message_float(int which, const void* args) {
+  any<float>(which, *static_cast<const Args<float>*>(args));
+}
+
+extern "C" void hermnet_message_double(int which, const void* args) {
+  any<double>(which, *static_cast<const Args<double>*>(args));
+}

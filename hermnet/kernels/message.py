@@ -1,0 +1,231 @@
+"""Filtered vector messages as operators of torch that close under two derivatives.
+
+`filtered_message` is what PaiNN and RMConv sum over an atom's neighbors. Written with operators of
+torch it makes a dozen tensors of edges x channels, which have to go through memory; the kernel
+makes none. Its derivative is an operator too, and so is the derivative of that, which is what a
+loss on forces needs. Neither first nor second derivative can be differentiated once more than that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hermnet.kernels.library import library
+
+_SUFFIX = {torch.float32: "float", torch.float64: "double"}
+_ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
+_plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
+
+
+@contextmanager
+def plain_operators(plain: bool = True) -> Iterator[None]:
+    """Inside the `with` block use operators of torch only, for what must run without this code."""
+    token = _plain.set(plain)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+class Edges(NamedTuple):
+    """Who sends to whom; sorted by slot (relation and side), then by receiving row."""
+
+    ends: Tensor  # (n_slots,) int32, where the edges of each slot end
+    rows: Tensor  # (n_edges,) int64, the receiving row; no row belongs to two slots
+    neighbors: Tensor  # (n_edges,) int64, the row of `phi`
+    atoms: Tensor  # (n_edges,) int64, the row of `v`
+
+
+def filtered_message(
+    phi: Tensor, v: Tensor, basis: Tensor, dirs: Tensor, weight: Tensor, edges: Edges, n_rows: int
+) -> Tensor:
+    """``sum_e [phi_s f_s ; phi_r f_r d_e + phi_v f_v v]`` with ``f_e = basis_e W_slot(e)``.
+
+    Args:
+        phi: (n_sources, 3 n_channels), parts s, r and v.
+        v: (n_atoms, 3, n_channels).
+        basis: (n_edges, n_basis).
+        dirs: (n_edges, 3).
+        weight: (n_slots or 1, n_basis, 3 n_channels).
+        edges: the edges.
+        n_rows: number of receiving rows.
+
+    Returns:
+        (n_rows, 4, n_channels), zero where a row has no edges.
+    """
+    result: Tensor = torch.ops.hermnet.message(phi, v, basis, dirs, weight, *edges, n_rows)
+    return result
+
+
+def takes(phi: Tensor, v: Tensor, basis: Tensor) -> bool:
+    """Whether there is a kernel for these."""
+    return (
+        not _plain.get()
+        and all(t.device.type == "cpu" and t.dtype == phi.dtype for t in (phi, v, basis))
+        and phi.dtype in _SUFFIX
+        and v.shape[-1] * phi.element_size() % _ALIGNMENT == 0
+        and library() is not None
+    )
+
+
+_LIBRARY = torch.library.Library("hermnet", "FRAGMENT")
+_INPUTS = "Tensor phi, Tensor v, Tensor basis, Tensor dirs, Tensor weight"
+_EDGES = "Tensor ends, Tensor rows, Tensor neighbors, Tensor atoms"
+_TANGENTS = "Tensor? t_phi, Tensor? t_v, Tensor? t_basis, Tensor? t_dirs, Tensor? t_weight"
+_FIVE = "(Tensor, Tensor, Tensor, Tensor, Tensor)"
+# `needs` says which results are wanted, one bit for each; the others are empty.
+_LIBRARY.define(f"message({_INPUTS}, {_EDGES}, SymInt n_rows) -> Tensor")
+_LIBRARY.define(f"message_first(Tensor grad, {_INPUTS}, {_EDGES}, int needs) -> {_FIVE}")
+_LIBRARY.define(
+    f"message_second({_TANGENTS}, Tensor grad, {_INPUTS}, {_EDGES}, int needs)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
+
+def _call(
+    which: int,
+    inputs: Sequence[Tensor],
+    edges: Sequence[Tensor],
+    grad: Tensor | None,
+    tangents: Sequence[Tensor | None],
+    results: Sequence[Tensor | None],
+) -> None:
+    """Run the kernel; see `Args` in message.cpp for the order."""
+    phi, v, basis, _, weight = inputs
+    ends, rows = edges[:2]
+    t_v = tangents[1]
+    sizes = [
+        rows.shape[0],
+        ends.shape[0],
+        weight.shape[0],
+        v.shape[2],
+        basis.shape[1],
+        torch.get_num_threads(),
+        phi.shape[0],
+        v.shape[0],
+        v.stride(0),
+        0 if t_v is None else t_v.stride(0),
+    ]
+    pointers = [*edges, *inputs, grad, *tangents, *results]
+    words = sizes + [0 if t is None or t.numel() == 0 else t.data_ptr() for t in pointers]
+    function = getattr(library(), f"hermnet_message_{_SUFFIX[phi.dtype]}")
+    function(which, (ctypes.c_int64 * len(words))(*words))
+
+
+def _dense(inputs: Sequence[Any]) -> list[Any]:
+    return [None if t is None else t.contiguous() for t in inputs]
+
+
+def _rows_dense(v: Tensor | None) -> Tensor | None:
+    """A tensor (n, 3, n_channels) whose rows are in one piece, however far apart."""
+    if v is None or (v.stride(2) == 1 and v.stride(1) == v.shape[2]):
+        return v
+    return v.contiguous()
+
+
+def _prepared(inputs: Sequence[Tensor]) -> list[Tensor]:
+    phi, v, *others = inputs
+    return [phi.contiguous(), _rows_dense(v), *_dense(others)]
+
+
+def _message(*arguments: Any) -> Tensor:
+    *inputs, ends, rows, neighbors, atoms, n_rows = arguments
+    out: Tensor = inputs[0].new_zeros(n_rows, 4, inputs[1].shape[2])
+    edges = _dense((ends, rows, neighbors, atoms))
+    _call(0, _prepared(inputs), edges, None, [None] * 5, [out] + [None] * 5)
+    return out
+
+
+def _empty(like: Tensor, wanted: int, zero: bool) -> Tensor:
+    if not wanted:
+        return like.new_empty(0)
+    return like.new_zeros(like.shape) if zero else like.new_empty(like.shape)
+
+
+def _gradients(inputs: Sequence[Tensor], needs: int) -> tuple[Tensor, ...]:
+    """Room for the gradients; basis and directions are written once and need no zeros."""
+    return tuple(_empty(t, needs >> k & 1, zero=k not in (2, 3)) for k, t in enumerate(inputs))
+
+
+def _message_first(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    *inputs, ends, rows, neighbors, atoms, needs = arguments
+    results = _gradients(inputs, needs)
+    edges = _dense((ends, rows, neighbors, atoms))
+    _call(1, _prepared(inputs), edges, grad.contiguous(), [None] * 5, [None, *results])
+    return results
+
+
+def _message_second(*arguments: Any) -> tuple[Tensor, ...]:
+    t_phi, t_v, *others = arguments[:5]
+    grad, *inputs = arguments[5:11]
+    edges, needs = _dense(arguments[11:15]), arguments[15]
+    out = grad.new_zeros(grad.shape)
+    results = _gradients(inputs, needs >> 1)
+    tangents = [*_dense([t_phi]), _rows_dense(t_v), *_dense(others)]
+    _call(2, _prepared(inputs), edges, grad.contiguous(), tangents, [out, *results])
+    return out, *results
+
+
+def _fake_message(*arguments: Any) -> Tensor:
+    phi, v, n_rows = arguments[0], arguments[1], arguments[-1]
+    result: Tensor = phi.new_empty(n_rows, 4, v.shape[2])
+    return result
+
+
+def _fake_first(*arguments: Any) -> tuple[Tensor, ...]:
+    return _gradients(arguments[1:6], arguments[-1])
+
+
+def _fake_second(*arguments: Any) -> tuple[Tensor, ...]:
+    grad = arguments[5]
+    return grad.new_empty(grad.shape), *_gradients(arguments[6:11], arguments[-1] >> 1)
+
+
+def _bits(flags: Sequence[bool]) -> int:
+    return sum(bool(flag) << k for k, flag in enumerate(flags))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs[:-1])
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+    needs = ctx.needs_input_grad[:5]
+    found: list[Tensor | None] = [None] * 10
+    if grad is not None:
+        first = torch.ops.hermnet.message_first
+        results = first(grad, *ctx.saved_tensors, _bits(needs))
+        found[:5] = [r if need else None for r, need in zip(results, needs, strict=True)]
+    return tuple(found)
+
+
+def _backward_of_first(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    needs = ctx.needs_input_grad[:6]
+    found: list[Tensor | None] = [None] * 11
+    given = [t if t is not None and t.numel() else None for t in tangents]
+    if any(t is not None for t in given):
+        second = torch.ops.hermnet.message_second
+        results = second(*given, *ctx.saved_tensors, _bits(needs))
+        found[:6] = [r if need else None for r, need in zip(results, needs, strict=True)]
+    return tuple(found)
+
+
+for _name, _implementation, _fake in (
+    ("message", _message, _fake_message),
+    ("message_first", _message_first, _fake_first),
+    ("message_second", _message_second, _fake_second),
+):
+    _LIBRARY.impl(_name, _implementation, "CPU")
+    torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
+for _name, _derivative in (("message", _backward), ("message_first", _backward_of_first)):
+    torch.library.register_autograd(
+        f"hermnet::{_name}", _derivative, setup_context=_save, lib=_LIBRARY
+    )
