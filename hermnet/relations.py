@@ -105,9 +105,9 @@ class Scheme(ABC):
             links = _renumber(links, part)
             standing = None if standing is None else part[standing]
         slot = links.relation * n_sides + links.side
-        key, order = torch.sort(slot * n_atoms + centers[links.edge], stable=True)
-        slot, edge = key // max(n_atoms, 1), links.edge[order]
-        relation, center, neighbor = slot // n_sides, centers[edge], neighbors[edge]
+        order = torch.argsort(slot * n_atoms + centers[links.edge], stable=True)
+        slot, edge, relation = slot[order], links.edge[order], links.relation[order]
+        center, neighbor = centers[edge], neighbors[edge]
         if standing is None:
             receivers, row = _copies(relation * n_atoms + center, n_relations, n_atoms)
         else:

@@ -147,7 +147,7 @@ def check_together(model: ModelOptions, training: TrainingOptions, errors: list[
             errors.append(f"training.target_weights: no target '{name}'; {nearest(name, names)}")
     if names and not any(training.target_weights.get(name, 1.0) for name in names):
         errors.append("training.target_weights: one must be positive")
-    if names and training.compile:
+    if names and training.compile is True:
         errors.append("training.compile: only energies can be compiled; set it to false")
 
 

@@ -22,6 +22,7 @@ from hermnet.host.processes import from_first, n_processes, rank
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
 from hermnet.recipes.config import Recipe
+from hermnet.run.compilation import decided
 from hermnet.run.datasets import load_data
 from hermnet.run.evaluation import SplitResult, error_table
 from hermnet.run.folder import RunFolder
@@ -85,6 +86,7 @@ def _fit(
     checkpoint = None if resume is None else _resumed(recipe, folder, resume)
     data = load_data(recipe, None if resume is None else from_first(folder.read_splits))
     _check_enough(data)
+    recipe = decided(recipe, data, None if checkpoint is None else checkpoint.recipe)
     workflow = workflow_of(recipe.model)
     workflow.check(recipe, data)
     model = workflow.new(recipe, data) if checkpoint is None else _again(recipe, checkpoint)
@@ -256,7 +258,7 @@ def _begin(
     print(text, flush=True)
     if checkpoint is not None:
         print(f"note: going on after {Position.of(checkpoint.position)}", flush=True)
-    if recipe.training.compile:
+    if recipe.training.compile is True:
         print("note: the first steps wait for the compiler, a minute or so", flush=True)
 
 

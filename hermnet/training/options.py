@@ -45,7 +45,9 @@ class TrainingOptions:
             for no such limit.
         checkpoint_steps: the same as a number of steps.
         keep_last: how many of the latest checkpoints are kept besides the best.
-        compile: whether to compile the potential; pays after a minute or so of compiling.
+        compile: whether to compile the potential, which takes a minute or two at the first step;
+            ``auto`` does where the number and size of the steps say that it saves several times
+            that. A resumed run does as the run before.
         matmul_precision: of products of float32 matrices, in torch's words: ``highest`` for all,
             ``high`` for TensorFloat32 where a GPU has it, ``medium`` for bfloat16.
         threads: CPU threads of torch; null leaves the choice to torch. Small molecules are fastest
@@ -73,7 +75,7 @@ class TrainingOptions:
     checkpoint_minutes: float | None = 10.0
     checkpoint_steps: int | None = None
     keep_last: int = 1
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     threads: int | None = None
     seed: int = 0

@@ -67,7 +67,7 @@ class PotentialTask(pl.LightningModule):
             objective = EnergyObjective(_energies(potential), options.weights(), function)
         self.objective = objective
         self._errors = objective.errors()
-        if options.compile:
+        if options.compile is True:
             _energies(potential).evaluate = CompiledEvaluator()
 
     def forward(self, graph: AtomicGraph) -> Any:

@@ -65,7 +65,7 @@ def make_trainer(
         )
     skips = recipe.training.non_finite == "skip"
     callbacks: list[Callback] = [
-        Summary(task.potential, data, recipe.training.compile),
+        Summary(task.potential, data, recipe.training.compile is True),
         FiniteSteps(folder.non_finite, data, skips),
         Cost(folder.cost, task.potential),
     ]
