@@ -42,4 +42,4 @@ def _steps(recipe: Recipe, data: GraphDataModule) -> int:
     if (epochs is None and steps < 0) or epochs == -1:
         epochs = _EPOCHS
     counts = [] if epochs is None else [epochs * len(data.train_dataloader())]
-    return min([*counts, *([steps] if steps >= 0 else [])])
+    return int(min([*counts, *([steps] if steps >= 0 else [])]))
