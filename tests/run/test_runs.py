@@ -57,6 +57,8 @@ def test_everything_is_in_the_run_folder(finished: runs.Run):
         "parity.png",
         "errors_by_element.json",
         "errors_by_element.png",
+        "cost.json",
+        "frame_errors.npz",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "csv_0/metrics.csv",
