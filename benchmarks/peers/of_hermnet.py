@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import AtomicGraph
+from hermnet.kernels.message import plain_operators
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential, evaluate_eagerly
 
@@ -42,7 +43,8 @@ class HermNet(Model):
     def eagerly(self) -> Iterator[None]:
         """See `Model.eagerly`."""
         before, self.potential.evaluate = self.potential.evaluate, evaluate_eagerly
-        yield
+        with plain_operators():
+            yield
         self.potential.evaluate = before
 
     def formulas(self) -> dict[Any, Any]:
