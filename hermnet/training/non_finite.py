@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Adam, Optimizer
@@ -83,12 +82,12 @@ class FiniteSteps(Callback):
         batches, losses = self._batches, self._losses
         self._batches, self._losses = [], []
         finite = torch.stack(losses).isfinite()
-        own = torch.cat((finite, _gradients_are_finite(trainer, pl_module).reshape(1)))
+        own = torch.cat((finite, _gradients_are_finite(pl_module).reshape(1)))
         wrong = (added_up((~own.all()).float()) > 0).float()
         self._pending = _Step(
             trainer.current_epoch, batches, Later(torch.cat((own, wrong[None] == 0)))
         )
-        if looks_later(own.device) and _can_skip(trainer, optimizer):
+        if looks_later(own.device) and _can_skip(optimizer):
             optimizer.found_inf = wrong  # type: ignore[attr-defined]
             return
         if self._settle(trainer):
@@ -140,20 +139,13 @@ def looks_later(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def _can_skip(trainer: pl.Trainer, optimizer: Optimizer) -> bool:
+def _can_skip(optimizer: Optimizer) -> bool:
     """Whether the optimizer leaves the weights alone where ``found_inf`` tells it to."""
     fused = all(group.get("fused") for group in optimizer.param_groups)
-    return fused and isinstance(optimizer, Adam | SGD) and not _scales(trainer)
+    return fused and isinstance(optimizer, Adam | SGD)
 
 
-def _scales(trainer: pl.Trainer) -> bool:
-    plugin = trainer.precision_plugin
-    return isinstance(plugin, MixedPrecision) and plugin.scaler is not None
-
-
-def _gradients_are_finite(trainer: pl.Trainer, module: pl.LightningModule) -> Tensor:
-    if _scales(trainer):
-        return torch.tensor(True, device=module.device)  # the scaler skips these steps by itself
+def _gradients_are_finite(module: pl.LightningModule) -> Tensor:
     norm = get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
     if isinstance(module, PotentialTask):
         module.gradient_norm = norm  # clipping wants it too
