@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import ase.io
@@ -23,6 +24,7 @@ from hermnet import HermNetCalculator, InputError, cli
 from hermnet.engines.ipi import Address, serve
 
 ELEMENTS = (1, 6, 8)
+needs_ipi = pytest.mark.skipif(find_spec("ipi") is None, reason="i-PI is not installed")
 TEXT = (Path(__file__).parents[2] / "docs" / "ipi.md").read_text(encoding="utf-8")
 NVT = re.compile(r"mode='nvt'|<thermostat.*?</thermostat>", flags=re.DOTALL)
 
@@ -60,6 +62,7 @@ def run_ipi(folder: Path, checkpoint: Path, name: str, text: str) -> str:
     return done.stdout
 
 
+@needs_ipi
 @pytest.mark.slow
 def test_ipi_simulates_at_constant_energy(checkpoint: Path, tmp_path: Path, name: str):
     (text,) = re.findall(r"```xml\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -79,6 +82,7 @@ def test_ipi_simulates_at_constant_energy(checkpoint: Path, tmp_path: Path, name
     np.testing.assert_allclose(potential, energies, atol=1e-5)
 
 
+@needs_ipi
 @pytest.mark.slow
 def test_ipi_runs_the_documented_path_integral(checkpoint: Path, tmp_path: Path, name: str):
     (text,) = re.findall(r"```xml\n(.*?)```", TEXT, flags=re.DOTALL)

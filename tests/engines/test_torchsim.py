@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,8 @@ from checkpoints import save_model, save_potential
 from hermnet import HermNetCalculator, InputError
 
 ELEMENTS = (1, 6, 7, 8, 12, 14, 16, 22, 26, 56)
-TEXT = (Path(__file__).parents[2] / "docs" / "torchsim.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "torchsim.md").read_text(encoding="utf-8")
 HERE = find_spec("torch_sim") is not None
 # torch-sim compiles scripts when it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
@@ -127,6 +131,18 @@ def test_what_cannot_be_computed(checkpoint: Path, tmp_path: Path):
     dipoles = save_model(tmp_path / "dipole.ckpt", properties.random_model("vector"))
     with pytest.raises(InputError, match="which has no energy"):
         model_of(dipoles)
+
+
+@needs_torchsim
+@pytest.mark.slow
+def test_the_benchmark_runs(checkpoint: Path, tmp_path: Path):
+    script, output = ROOT / "benchmarks" / "torchsim.py", tmp_path / "torchsim.json"
+    options = ["--structure", "Si", "--structures", "4", "--sample", "2", "--fmax", "1"]
+    command = [sys.executable, str(script), str(checkpoint), *options, "--output", str(output)]
+    subprocess.run(command, check=True, capture_output=True)
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["ratio"] > 0
+    assert (found["structures"], found["sample"]) == (4, 2)
 
 
 @pytest.mark.skipif(HERE, reason="torch-sim is installed")
