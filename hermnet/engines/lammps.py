@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -17,6 +18,11 @@ from hermnet.errors import InputError, nearest
 Array = NDArray[Any]
 _WANTED = ["energy", "forces", "stress"]
 _TO_LAMMPS = [0, 1, 2, 5, 4, 3]  # xx yy zz yz xz xy of ASE as xx yy zz xy xz yz
+# Open MPI and SLURM say here how many processes they have started, and which one this is.
+_LAUNCHERS = {
+    "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK",
+    "SLURM_STEP_NUM_TASKS": "SLURM_PROCID",
+}
 SPREADS = ("energy_std", "forces_std")
 
 
@@ -125,12 +131,31 @@ def box_of(engine: Any) -> tuple[Array, Array]:
     return np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]), np.array(periodic, dtype=bool)
 
 
+def check_launcher() -> None:
+    """Refuse several processes of a launcher whose MPI may be another one than LAMMPS's.
+
+    LAMMPS would not see the others, or wait for them forever.
+
+    Raises:
+        InputError: in the first of them; the others end silently.
+    """
+    for size, rank in _LAUNCHERS.items():
+        _refuse_several(int(os.environ.get(size, "1")), int(os.environ.get(rank, "0")))
+
+
 def check_ranks(engine: Any) -> None:
-    """Refuse more than one MPI rank; the message comes from the first."""
-    n_ranks = engine.extract_setting("world_size")
+    """Refuse more than one MPI rank.
+
+    Raises:
+        InputError: in the first of them; the others end silently.
+    """
+    _refuse_several(*map(engine.extract_setting, ("world_size", "world_rank")))
+
+
+def _refuse_several(n_ranks: int, rank: int) -> None:
     if n_ranks == 1:
         return
-    if engine.extract_setting("world_rank") > 0:
+    if rank > 0:
         raise SystemExit(2)
     raise InputError(
         f"hermnet lammps computes in one process, not on {n_ranks} MPI ranks; start it without "

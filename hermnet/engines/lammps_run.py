@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from hermnet.calculator import HermNetCalculator
-from hermnet.engines.lammps import ExternalPotential, check_ranks
+from hermnet.engines.lammps import ExternalPotential, check_launcher, check_ranks
 from hermnet.engines.lammps_library import open_lammps, reason
 from hermnet.engines.lammps_script import Part, read_parts
 from hermnet.errors import InputError
@@ -36,6 +36,7 @@ def run_script(
         InputError: for whatever a user can mend, errors of LAMMPS itself among them.
     """
     parts = read_parts(path)
+    check_launcher()
     engine = open_lammps(arguments)
     check_ranks(engine)
     _Session(engine, calculator, elements).run(parts)

@@ -21,6 +21,7 @@ from checkpoints import save_model, save_potential
 from hermnet import HermNetCalculator, InputError, cli
 from hermnet.engines import lammps_library
 from hermnet.engines.lammps import ExternalPotential
+from hermnet.engines.lammps_run import run_script
 from lammps_files import array_of, set_up, write_data
 from properties import random_model
 
@@ -280,6 +281,17 @@ def test_a_missing_lammps_is_said(monkeypatch: pytest.MonkeyPatch):
 def command(checkpoint: Path, text: str) -> list[str]:
     options = ["--checkpoint", str(checkpoint), "--elements", *NAMES]
     return [sys.executable, "-m", "hermnet.cli", "lammps", script(text), *options]
+
+
+def test_several_processes_of_another_mpi_are_refused(
+    folder: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="computes in one process, not on 2 MPI ranks"):
+        run_script(script(DATA_THEN_RUN.format(steps=1)), HermNetCalculator(checkpoint), NAMES)
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    with pytest.raises(SystemExit):
+        run_script("in.test", HermNetCalculator(checkpoint), NAMES)
 
 
 @pytest.mark.slow
