@@ -111,7 +111,7 @@ class Scheme(ABC):
         if standing is None:
             receivers, row = _copies(relation * n_atoms + center, n_relations, n_atoms)
         else:
-            receivers, row_of = _standing_copies(standing, n_relations)
+            receivers, row_of = _standing_copies(standing, n_relations, is_whole=part is None)
             row = row_of[center]
         if shares_sources:
             sources, source_row = _shared_sources(neighbor, n_atoms, is_whole=part is None)
@@ -149,13 +149,18 @@ def _renumber(links: Links, part: Tensor) -> Links:
     return Links(links.edge[kept], relation[kept], links.side[kept])
 
 
-def _standing_copies(relation: Tensor, n_relations: int) -> tuple[Copies, Tensor]:
-    """One copy for each atom that has a relation, and for each atom its copy's row."""
-    atoms = torch.arange(relation.shape[0], device=relation.device)[relation >= 0]
-    sorted_relation, order = torch.sort(relation[atoms], stable=True)
-    atoms = atoms[order]
-    row = torch.zeros_like(relation)
-    row[atoms] = torch.arange(atoms.shape[0], device=relation.device)
+def _standing_copies(relation: Tensor, n_relations: int, is_whole: bool) -> tuple[Copies, Tensor]:
+    """One copy for each atom that has a relation, and for each atom its copy's row.
+
+    Where the union is of all relations every atom has one, and no number has to be looked at.
+    """
+    atoms = torch.arange(relation.shape[0], device=relation.device)
+    if not is_whole:
+        atoms = atoms[relation >= 0]
+    sorted_relation, order = torch.sort(relation.index_select(0, atoms), stable=True)
+    atoms = atoms.index_select(0, order)
+    rows = torch.arange(atoms.shape[0], device=relation.device)
+    row = torch.zeros_like(relation).index_copy(0, atoms, rows)
     return Copies(atoms, _ends(sorted_relation, n_relations)), row
 
 
