@@ -81,6 +81,15 @@ class RelationalGraph:
         return sums.index_select(0, rows.reshape(-1)).view(*rows.shape, *sums.shape[1:])
 
 
+def soft_norm(vectors: Tensor, epsilon: float) -> Tensor:
+    """``sqrt(|v|^2 + epsilon)`` of vectors (n, 3, n_channels), (n, n_channels).
+
+    The norm itself has a kink where a vector vanishes. Below a length of sqrt(epsilon) this is a
+    parabola, whose curvature 1 / sqrt(epsilon) bounds what a force constant can get from it.
+    """
+    return torch.sqrt((vectors * vectors).sum(dim=1) + epsilon)
+
+
 class Harmonics(nn.Module):
     """Real spherical harmonics of e3nn up to `lmax`, normalisation ``component``.
 

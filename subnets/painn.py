@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hermnet.geometry import RelationalGraph
+from hermnet.errors import InputError
+from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import vector_messages
 from hermnet.subnetwork import Interaction, Shape
-
-_EPSILON = 1e-8  # under the root of |V v|^2, whose slope is infinite at zero
 
 
 @final
@@ -29,14 +28,26 @@ class PaiNN(Interaction):
         ds_i = a_ss(s_i, |V v_i|) + a_sv(s_i, |V v_i|) <U v_i, V v_i>
         dv_i = a_vv(s_i, |V v_i|) U v_i
 
-    `phi`, `f`, `a`, `U` and `V` belong to the relation.
+    `phi`, `f`, `a`, `U` and `V` belong to the relation, and ``|w|`` is ``sqrt(w.w + epsilon)``.
+    Vectors vanish on the sites of perfect crystals. With the default, which is SchNetPack's,
+    force constants there depend on the displacement by which they are measured; 0.01 mends that.
+
+    Args:
+        shape: sizes and relations.
+        epsilon: under the root of the norm; 0.01 for crystals.
+
+    Raises:
+        InputError: for an epsilon that is not positive.
     """
 
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, epsilon: float = 1e-8) -> None:
         super().__init__(shape)
+        if not epsilon > 0:
+            raise InputError(f"model.subnet.epsilon: {epsilon} is not a positive number")
+        self.epsilon = epsilon
         c = shape.n_channels
         self.source_in = shape.source_linear(c, c)
         self.source_out = shape.source_linear(c, 3 * c)
@@ -60,7 +71,7 @@ class PaiNN(Interaction):
     def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
         s, v = x[:, 0], x[:, 1:]
         big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
-        norm = torch.sqrt((big_v * big_v).sum(dim=1) + _EPSILON)
+        norm = soft_norm(big_v, self.epsilon)
         a = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
         own, vector, inner = a.chunk(3, dim=1)
         ds = own + inner * (big_u * big_v).sum(dim=1)

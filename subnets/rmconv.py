@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hermnet.geometry import RelationalGraph
+from hermnet.errors import InputError
+from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import vector_messages
 from hermnet.subnetwork import Interaction, Shape
-
-_EPSILON = 1e-8  # under the root of |v|^2, whose slope is infinite at zero
 
 
 @final
@@ -47,13 +46,25 @@ class RMConv(Interaction):
       exists only for neighbors which receive in the same relation; here the vector is the one that
       the edge brings, and g is the receiver's.
     - Its dropout is left out: energies and forces have to be a function of the positions.
+
+    ``|v|`` is ``sqrt(v.v + epsilon)``, see `PaiNN`.
+
+    Args:
+        shape: sizes and relations.
+        epsilon: under the root of the norm; 0.01 for crystals.
+
+    Raises:
+        InputError: for an epsilon that is not positive.
     """
 
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, *, epsilon: float = 1e-8) -> None:
         super().__init__(shape)
+        if not epsilon > 0:
+            raise InputError(f"model.subnet.epsilon: {epsilon} is not a positive number")
+        self.epsilon = epsilon
         c = shape.n_channels
         self.source_in = shape.source_linear(c, c)
         self.source_out = shape.source_linear(c, 3 * c)
@@ -82,7 +93,7 @@ class RMConv(Interaction):
         big_u, big_v = self.mix(means, offsets).chunk(2, dim=3)
         inner = (big_u * big_v.flip(1)).sum(dim=2).mean(dim=1)  # (n_receivers, n_channels)
         s, v = x[:, 0], x[:, 1:]
-        norm = torch.sqrt((v * v).sum(dim=1) + _EPSILON)
+        norm = soft_norm(v, self.epsilon)
         g = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
         own, vector, angle = g.chunk(3, dim=1)
         ds = own + angle * inner

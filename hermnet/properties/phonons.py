@@ -97,8 +97,8 @@ class Phonons(Report):
         if self.kink > _KINKED:
             lines.append(
                 f"note: half a displacement gives forces {self.kink:.0%} off half of them: the "
-                "potential has a kink there, as painn and rmconv have at sites of high symmetry, "
-                "and frequencies depend on --displacement"
+                "potential has a kink there, as painn and rmconv have at sites of high symmetry "
+                "without model.subnet.epsilon, and frequencies depend on --displacement"
             )
         return lines
 

@@ -75,6 +75,26 @@ def test_forces_that_do_not_follow_the_displacement_are_noted(tmp_path: Path):
     assert any("potential has a kink there" in line for line in kinked.lines())
 
 
+@pytest.mark.parametrize("name", ["painn", "rmconv"])
+def test_epsilon_makes_sites_of_high_symmetry_smooth(name: str, tmp_path: Path):
+    sizes = (0.0025, 0.005, 0.01)  # A
+
+    def force_constants(subnet: object) -> np.ndarray:
+        path = save_potential(tmp_path / "a.ckpt", (29,), n_channels=8, subnet=subnet)
+        calculator = HermNetCalculator(path)
+        forces = []
+        for size in sizes:
+            atoms = bulk("Cu", cubic=True, a=A)
+            atoms.positions[0, 0] += size
+            atoms.calc = calculator
+            forces.append(-atoms.get_forces()[0, 0] / size)
+        return np.array(forces)
+
+    kinked, smooth = force_constants(name), force_constants({"name": name, "epsilon": 0.01})
+    assert np.ptp(smooth) < 0.01 * abs(smooth[0])
+    assert np.ptp(kinked) > 0.1 * abs(kinked[0])
+
+
 def test_a_molecule_has_no_phonons():
     with pytest.raises(InputError, match="a phonon calculation needs a structure that is periodic"):
         phonons(molecule("H2O"), EMT())

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from hermnet.checks import predict, random_potential
 from hermnet.derivatives import edge_vectors
+from hermnet.errors import InputError
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential
@@ -21,6 +22,11 @@ ANGLES = (95.0, 120.0, 140.0, 175.0)  # degrees
 
 class TestRMConv(SubnetContract):
     subnet = "rmconv"
+
+
+def test_epsilon_has_to_be_positive():
+    with pytest.raises(InputError, match=r"model\.subnet\.epsilon: 0\.0 is not a positive number"):
+        random_potential(ModelOptions(subnet={"name": "rmconv", "epsilon": 0.0}), (1, 8))
 
 
 def chain(angle: float, symbols: str = "HOC") -> Atoms:
