@@ -12,11 +12,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
-from hermnet.checkpoints.checkpoint import load_model
+from hermnet.checkpoints.checkpoint import load_model, read_checkpoint
 from hermnet.compiled import CompiledEvaluator
+from hermnet.data.validity import check_linked, refuse
 from hermnet.elements import symbol
 from hermnet.errors import InputError
+from hermnet.familiarity import Familiarity
 from hermnet.graph import AtomicGraph
+from hermnet.memory import check_memory
 from hermnet.neighbors import graph_from_atoms
 from hermnet.network import Network
 from hermnet.potential import Potential, Prediction
@@ -24,7 +27,7 @@ from hermnet.property_model import PropertyModel
 from hermnet.skin import SkinNeighbors
 
 Array = NDArray[np.float64]
-_ENERGIES = ("energy", "free_energy", "energies", "forces", "stress")
+_ENERGIES = ("energy", "free_energy", "energies", "forces", "stress", "stresses")
 _SPREADS = ("energy_std", "forces_std")
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx yy zz yz xz xy
 
@@ -35,13 +38,18 @@ class HermNetCalculator(Calculator):
 
     Results are ``energy`` and ``free_energy`` (the same, eV), ``energies`` of the atoms (eV),
     ``forces`` (eV/A) and, where the cell has a volume, ``stress`` (xx yy zz yz xz xy in eV/A^3,
-    positive under tension). A committee gives the mean of its members, and ``energy_std`` (eV) and
-    ``forces_std`` (n_atoms, 3, eV/A): the members' root mean square deviation from that mean. A
-    model of the dipole, alone or beside potentials, gives ``dipole`` (e A).
+    positive under tension) and, when asked for, ``stresses`` (n_atoms, 6): the atoms' shares of
+    the stress, their virials over ``-volume``. A committee gives the mean of its members, and
+    ``energy_std`` (eV) and ``forces_std`` (n_atoms, 3, eV/A): the members' root mean square
+    deviation from that mean. A model of the dipole, alone or beside potentials, gives ``dipole``
+    (e A).
 
     Neighbor lists are a little longer than the cutoff and last until an edge could be missing.
+    A warning names relations of a structure that training hardly saw.
 
-    It can be pickled and copied; the copy holds the weights and needs no files.
+    It can be pickled and copied; the copy holds the weights and needs no files. Like every
+    calculator of ASE it keeps the structure that it saw last, so each thread needs one of its own:
+    a copy (`copy.deepcopy`) shares nothing with its original, and both may compute at one time.
 
     Args:
         checkpoints: of one or several runs, such as ``runs/quickstart/checkpoints/best.ckpt``.
@@ -53,7 +61,7 @@ class HermNetCalculator(Calculator):
     Raises:
         InputError: for a file that is no usable checkpoint, a model that has neither energies nor
             dipoles, a device that is not there, members that know different elements, and, when
-            it computes, for an element that a model does not know.
+            it computes, as `calculate`.
     """
 
     name = "hermnet"
@@ -73,6 +81,10 @@ class HermNetCalculator(Calculator):
         self.device = usable_device(device)
         models = [load_model(path, self.device, dtype) for path in paths]
         loaded = list(zip(map(str, paths), models, strict=True))
+        self._familiar = [
+            (model, Familiarity(read_checkpoint(path).relations)) for path, model in loaded
+        ]
+        self._compiled = compile
         self.potentials = [model for model in models if isinstance(model, Potential)]
         self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, Potential)]
         for model in models:
@@ -84,6 +96,7 @@ class HermNetCalculator(Calculator):
         self.elements = _common_elements(loaded)
         self.cutoff = max(model.cutoff for model in models)
         self._neighbors = SkinNeighbors(self.cutoff, skin)
+        self._n_checked = 0  # searches whose lists were looked at
 
     @property
     def n_searches(self) -> int:
@@ -105,7 +118,8 @@ class HermNetCalculator(Calculator):
 
         Raises:
             InputError: for an element that a model does not know, no atoms, positions that are not
-                finite or a periodic cell without volume.
+                finite, a periodic cell without volume, two atoms at one place, or a structure that
+                does not fit into memory.
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if self.atoms is None:
@@ -117,21 +131,36 @@ class HermNetCalculator(Calculator):
                 f"the potential does not know {', '.join(map(symbol, strangers))}; "
                 f"it was trained on {', '.join(map(symbol, self.elements))}"
             )
-        graph = self._neighbors(graph).to(self.device)
-        self.results = self._energies(graph) if self.potentials else {}
+        self.results = {}
+        graph = self._linked(graph)
+        self.results = self._energies(graph, "stresses" in properties) if self.potentials else {}
         if self.dipoles:
             with torch.no_grad():
                 values = [_numpy(m(graph).values * m.internal)[0] for m in self.dipoles]
             self.results["dipole"] = np.mean(values, axis=0)
 
-    def _energies(self, graph: AtomicGraph) -> dict[str, Any]:
+    def _linked(self, graph: AtomicGraph) -> AtomicGraph:
+        """The structure with its edges, where it is computed; a new list of them is looked at."""
+        linked = self._neighbors(graph)
+        if self.n_searches == self._n_checked:
+            return linked.to(self.device)
+        refuse(check_linked(linked, "the structure"))
+        linked = linked.to(self.device)
+        for model, familiar in self._familiar:
+            familiar.check(model, linked)
+        for potential in () if self._compiled else self.potentials[:1]:
+            check_memory(potential, linked)
+        self._n_checked = self.n_searches
+        return linked
+
+    def _energies(self, graph: AtomicGraph, by_atom: bool) -> dict[str, Any]:
         with torch.no_grad():
-            found = [_arrays(potential(graph, stress=True)) for potential in self.potentials]
+            found = [_arrays(p(graph, True, True, by_atom)) for p in self.potentials]
         mean = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
         results: dict[str, Any] = {**mean, "energy": float(mean["energy"])}
         results["free_energy"] = results["energy"]
-        if not np.isfinite(mean["stress"]).all():
-            del results["stress"]  # there is no volume
+        if not np.isfinite(mean["stress"]).all():  # there is no volume
+            results = {name: value for name, value in results.items() if "stress" not in name}
         if len(found) > 1:
             results["energy_std"] = float(np.std([one["energy"] for one in found]))
             results["forces_std"] = np.std([one["forces"] for one in found], axis=0)
@@ -142,12 +171,15 @@ def _arrays(prediction: Prediction) -> dict[str, Array]:
     """What one potential says of one structure, in float64 and ASE's order."""
     assert prediction.forces is not None
     assert prediction.stress is not None
-    return {
+    arrays = {
         "energy": _numpy(prediction.energy)[0],
         "energies": _numpy(prediction.atomic_energies),
         "forces": _numpy(prediction.forces),
         "stress": _numpy(prediction.stress)[0][_VOIGT],
     }
+    if prediction.atomic_stresses is not None:
+        arrays["stresses"] = _numpy(prediction.atomic_stresses)[:, *_VOIGT]
+    return arrays
 
 
 def _numpy(tensor: torch.Tensor) -> Array:

@@ -44,11 +44,32 @@ def stress_from_edges(gradient: Tensor, vectors: Tensor, graph: AtomicGraph) -> 
         vectors: (n_edges, 3) edge vectors in A.
         graph: the structures.
     """
-    outer = vectors.unsqueeze(2) * gradient.unsqueeze(1)  # (n_edges, 3, 3)
     system = graph.batch.index_select(0, graph.centers)
-    virial = segment_sum(outer, system, graph.n_systems)
-    virial = 0.5 * (virial + virial.transpose(1, 2))
-    volume = torch.linalg.det(graph.cell).abs().view(-1, 1, 1)
-    solid = volume > 0
+    virial = segment_sum(_edge_virials(gradient, vectors), system, graph.n_systems)
+    return _per_volume(virial, torch.linalg.det(graph.cell).abs())
+
+
+def atomic_stresses_from_edges(gradient: Tensor, vectors: Tensor, graph: AtomicGraph) -> Tensor:
+    """Each atom's share of the stress, (n_atoms, 3, 3) eV/A^3; they sum up to the stress.
+
+    An edge's part of the virial belongs to its two atoms in equal shares, as in LAMMPS' pair
+    styles. Arguments are those of `stress_from_edges`; NaN where the cell has no volume.
+    """
+    virials = 0.5 * _edge_virials(gradient, vectors)
+    shares = segment_sum(virials, graph.centers, graph.n_atoms)
+    shares = shares + segment_sum(virials, graph.neighbors, graph.n_atoms)
+    volumes = torch.linalg.det(graph.cell).abs().index_select(0, graph.batch)
+    return _per_volume(shares, volumes)
+
+
+def _edge_virials(gradient: Tensor, vectors: Tensor) -> Tensor:
+    return vectors.unsqueeze(2) * gradient.unsqueeze(1)  # (n_edges, 3, 3)
+
+
+def _per_volume(virials: Tensor, volumes: Tensor) -> Tensor:
+    """The symmetric part of virials (n, 3, 3) per volume (n,), NaN where that is zero."""
+    symmetric = 0.5 * (virials + virials.transpose(1, 2))
+    volumes = volumes.view(-1, 1, 1)
+    solid = volumes > 0
     # the inner `where` keeps NaN out of the gradient of systems that have a volume
-    return torch.where(solid, virial / torch.where(solid, volume, 1.0), torch.nan)
+    return torch.where(solid, symmetric / torch.where(solid, volumes, 1.0), torch.nan)

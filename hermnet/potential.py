@@ -9,7 +9,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from hermnet.derivatives import edge_vectors, forces_from_edges, stress_from_edges
+from hermnet.derivatives import (
+    atomic_stresses_from_edges,
+    edge_vectors,
+    forces_from_edges,
+    stress_from_edges,
+)
 from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
 from hermnet.network import Indices, Network, default_dtype
@@ -27,6 +32,7 @@ class Prediction:
     atomic_energies: Tensor  # (n_atoms,) float64, eV
     forces: Tensor | None = None  # (n_atoms, 3) eV/A, model dtype
     stress: Tensor | None = None  # (n_systems, 3, 3) eV/A^3, NaN where the cell has no volume
+    atomic_stresses: Tensor | None = None  # (n_atoms, 3, 3) eV/A^3, which sum up to the stress
 
 
 Evaluator = Callable[["Potential", Tensor, Indices, bool], tuple[Tensor, Tensor]]
@@ -81,13 +87,20 @@ class Potential(Network):
         """Store reference energies (eV, by atomic number) and the scale (eV)."""
         self.reference.set(energies, scale)
 
-    def forward(self, graph: AtomicGraph, forces: bool = True, stress: bool = False) -> Prediction:
+    def forward(
+        self,
+        graph: AtomicGraph,
+        forces: bool = True,
+        stress: bool = False,
+        atomic_stresses: bool = False,
+    ) -> Prediction:
         """Predict; forces and stress can be differentiated again where gradients are enabled.
 
         Args:
             graph: structures with a neighbor list of at least this potential's cutoff.
             forces: whether to return forces.
             stress: whether to return the stress.
+            atomic_stresses: whether to return each atom's share of it.
 
         Raises:
             InputError: for an element that the potential does not know.
@@ -95,7 +108,7 @@ class Potential(Network):
         indices = self.indices(graph)
         exact = edge_vectors(graph)  # float64 until here: differences of large positions
         vectors = exact.to(self.dtype)
-        if not (forces or stress):
+        if not (forces or stress or atomic_stresses):
             energies = self.atomic_energies(vectors, indices)
             return Prediction(segment_sum(energies, graph.batch, graph.n_systems), energies)
         energies, gradient = self.evaluate(self, vectors, indices, torch.is_grad_enabled())
@@ -104,6 +117,9 @@ class Potential(Network):
             atomic_energies=energies,
             forces=forces_from_edges(gradient, graph) if forces else None,
             stress=stress_from_edges(gradient, vectors, graph) if stress else None,
+            atomic_stresses=atomic_stresses_from_edges(gradient, vectors, graph)
+            if atomic_stresses
+            else None,
         )
 
     def atomic_energies(self, vectors: Tensor, indices: Indices) -> Tensor:

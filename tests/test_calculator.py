@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import hermnet
 import properties
 import structures
 from checkpoints import save_model, save_potential
+from hermnet import memory
 from hermnet.checks import predict
 from hermnet.compiled import CompiledEvaluator
 from hermnet.errors import InputError
@@ -107,12 +109,34 @@ def test_a_moving_structure_is_searched_rarely_and_keeps_its_energy(checkpoint: 
     assert calculator.n_searches <= 2
 
 
+def test_shares_of_the_stress_are_those_of_atoms(checkpoint: Path, committee: list[Path]):
+    atoms = structures.crystal() * (2, 1, 1)
+    atoms.positions[0] += 0.1
+    for paths in (checkpoint, committee):
+        atoms.calc = hermnet.HermNetCalculator(paths)
+        np.testing.assert_allclose(atoms.get_stresses().sum(axis=0), atoms.get_stress(), atol=1e-12)
+    atoms.calc = hermnet.HermNetCalculator(checkpoint)
+    stress = atoms.get_stress()
+    assert "stresses" not in atoms.calc.results  # they take time
+    # far apart, each dimer's stress is on its own atoms, in equal shares
+    pair = Atoms("O2Ti2", positions=[(0, 0, 0), (0, 0, 1.2), (9, 0, 0), (9, 1.9, 0)], pbc=True)
+    pair.cell = np.diag([18.0, 14.0, 14.0])
+    pair.calc = hermnet.HermNetCalculator(checkpoint)
+    shares = pair.get_stresses()
+    np.testing.assert_allclose(shares[::2], shares[1::2], atol=1e-14)
+    assert shares[0, 2] != 0
+    assert shares[2, 1] != 0
+    np.testing.assert_allclose(shares[:2, [0, 1, 3, 4, 5]], 0, atol=1e-14)
+    assert stress.shape == (6,)
+
+
 def test_a_molecule_has_no_stress(checkpoint: Path):
     atoms = Atoms("O2", positions=[(0, 0, 0), (0, 0, 1.2)])
     atoms.calc = hermnet.HermNetCalculator(checkpoint)
     assert_the_models_numbers(atoms, checkpoint)
-    with pytest.raises(PropertyNotImplementedError):
-        atoms.get_stress()
+    for ask in (atoms.get_stress, atoms.get_stresses):
+        with pytest.raises(PropertyNotImplementedError):
+            ask()
 
 
 def test_a_committee_gives_mean_and_spread(committee: list[Path]):
@@ -198,6 +222,61 @@ def test_a_structure_that_cannot_be_computed(checkpoint: Path):
     lost = Atoms("O2", positions=[(0, 0, 0), (0, 0, np.nan)], calculator=calculator)
     with pytest.raises(InputError, match="position of atom 1 is not a finite number"):
         lost.get_potential_energy()
+    twice = Atoms("OTi", positions=[(0, 0, 0), (0, 0, 1e-5)], calculator=calculator)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"atoms 0 \(O\) and 1 \(Ti\) are 1e-05 A apart"):
+            twice.get_forces()
+    flat = Atoms("O2", positions=[(0, 0, 0), (0, 0, 1.2)], pbc=True, calculator=calculator)
+    with pytest.raises(InputError, match=r"is periodic .* but its lattice vectors .* are zero"):
+        flat.get_potential_energy()
+
+
+def test_relations_that_training_hardly_saw_are_named_once(tmp_path: Path):
+    path = save_potential(tmp_path / "rare.ckpt", PEROVSKITE, relations="pair")
+    content = torch.load(path, weights_only=True)
+    counts = dict.fromkeys(content["hermnet"]["relations"], 5000) | {"Ti-O": 3, "Ba-Ba": 0}
+    content["hermnet"]["relations"] = counts
+    torch.save(content, path)
+    crystal = structures.crystal()
+    crystal.calc = hermnet.HermNetCalculator(path)
+    with pytest.warns(UserWarning, match=r"hardly saw .* has: Ti-O \(3 edges\); energies"):
+        crystal.get_potential_energy()  # Ba atoms are further apart than the cutoff
+    crystal.rattle(0.5, seed=1)
+    crystal.get_potential_energy()  # said once; a warning would be an error here
+    oxygen = Atoms("O2", positions=[(0, 0, 0), (0, 0, 1.2)])
+    oxygen.calc = hermnet.HermNetCalculator(path)
+    oxygen.get_potential_energy()
+
+
+def test_a_structure_larger_than_memory(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    atoms = structures.crystal() * (4, 4, 4)
+    atoms.calc = hermnet.HermNetCalculator(checkpoint)
+    energy = atoms.get_potential_energy()
+    monkeypatch.setattr(memory, "MANY_EDGES", 100)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 1e6)
+    atoms.calc = hermnet.HermNetCalculator(checkpoint)
+    message = r"320 atoms and [\d,]+ edges needs about \d.\d GiB, of which 0.0 GiB are free"
+    for _ in range(2):
+        with pytest.raises(InputError, match=message):
+            atoms.get_potential_energy()
+    monkeypatch.undo()
+    assert atoms.get_potential_energy() == energy
+
+
+def test_threads_with_a_copy_each(checkpoint: Path):
+    calculator = hermnet.HermNetCalculator(checkpoint)
+    frames = [structures.crystal(seed) for seed in range(8)]
+
+    def forces(frame: Atoms, own: hermnet.HermNetCalculator) -> np.ndarray:
+        frame = frame.copy()
+        frame.calc = own
+        return frame.get_forces()
+
+    alone = [forces(frame, calculator) for frame in frames]
+    copies = [copy.deepcopy(calculator) for _ in frames]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(forces, frames, copies))
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-14)  # lists differ in order
 
 
 def test_checkpoints_that_do_not_fit(checkpoint: Path, tmp_path: Path):

@@ -34,15 +34,14 @@ class Command:
         name: of the command.
         text: what it does, for the help.
         settings: the dataclass whose fields are its options.
-        needs_potential: whether it computes, instead of reading a trajectory.
-        can_resume: whether a run that was killed can go on.
+        needs_potential: whether it computes, instead of reading a trajectory; then it can go on
+            after a kill.
     """
 
     name: str
     text: str
     settings: type
     needs_potential: bool = True
-    can_resume: bool = False
 
 
 COMMANDS = (
@@ -50,7 +49,7 @@ COMMANDS = (
     Command("eos", "fit an equation of state", EosSettings),
     Command("elastic", "elastic constants and moduli", ElasticSettings),
     Command("phonons", "phonon bands and density of states (needs phonopy)", PhononSettings),
-    Command("md", "molecular dynamics", DynamicsSettings, can_resume=True),
+    Command("md", "molecular dynamics", DynamicsSettings),
     Command("rdf", "radial distribution in a trajectory", RdfSettings, needs_potential=False),
     Command("msd", "displacement in a trajectory", MsdSettings, needs_potential=False),
     Command("vdos", "vibrations in a trajectory", VdosSettings, needs_potential=False),
@@ -76,7 +75,7 @@ def add_property_commands(
             "--output", metavar="FOLDER", default=command.name, help=f"to write ({command.name})"
         )
         parser.add_argument("--overwrite", action="store_true", help="replace an older result")
-        if command.can_resume:
+        if command.needs_potential:
             parser.add_argument("--resume", action="store_true", help="go on after a kill")
         group = parser.add_argument_group("settings")
         for option in options_of(command.settings):

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from hermnet.calculator import HermNetCalculator
+from hermnet.data.validity import warn_of_loners
 from hermnet.errors import InputError, at_least
+from hermnet.neighbors import graph_from_atoms
 from hermnet.properties.displacement import Displacement, mean_square_displacement
 from hermnet.properties.dynamics import run_dynamics
 from hermnet.properties.elasticity import Elasticity, elastic_constants
@@ -18,9 +23,10 @@ from hermnet.properties.equation_of_state import EquationOfState, equation_of_st
 from hermnet.properties.phonons import Phonons, phonons
 from hermnet.properties.radial_distribution import RadialDistribution, radial_distribution
 from hermnet.properties.relaxation import Relaxation, relax
+from hermnet.properties.remembering import Remembering, identity_of
 from hermnet.properties.report import Report, check_output
 from hermnet.properties.settings import DynamicsSettings, MsdSettings, RdfSettings
-from hermnet.properties.structures import read_frames, read_structure
+from hermnet.properties.structures import check_structure, read_frames, read_structure
 from hermnet.properties.trajectories import Trajectory
 from hermnet.properties.vibrations import VibrationalDensity, vibrational_density
 
@@ -38,15 +44,40 @@ _ANALYSED: dict[str, type[Report]] = {
 
 
 def make_calculator(arguments: argparse.Namespace) -> HermNetCalculator:
-    """The calculator of a command line's checkpoints; torch takes as many threads as it says."""
+    """The calculator of a command line's checkpoints; torch takes as many threads as it says.
+
+    Raises:
+        InputError: for whatever `HermNetCalculator` refuses, and for models without energies.
+    """
     torch.set_num_threads(at_least("--threads", arguments.threads, 1))
-    return HermNetCalculator(
+    calculator = HermNetCalculator(
         arguments.checkpoint, arguments.device, arguments.dtype, arguments.compile
     )
+    if not calculator.potentials:
+        raise InputError(
+            f"{', '.join(arguments.checkpoint)}: a model of the dipole has no energies and forces, "
+            "which this command needs; give a checkpoint of a potential (readout energy)"
+        )
+    return calculator
+
+
+def _read(arguments: argparse.Namespace) -> Atoms:
+    atoms = read_structure(arguments.source)
+    check_structure(atoms)
+    return atoms
+
+
+def _warn_of_loners(atoms: Atoms, calculator: Calculator) -> None:
+    """Say so if atoms see no other: lengths in another unit than A look like that."""
+    if isinstance(calculator, HermNetCalculator) and len(atoms) > 1:
+        seen = np.unique(graph_from_atoms(atoms, calculator.cutoff).centers.numpy())
+        warn_of_loners(len(atoms) - len(seen), len(atoms), calculator.cutoff)
 
 
 def compute(name: str, arguments: argparse.Namespace, settings: Any) -> None:
     """A property of a structure, printed and written.
+
+    Until it is written, results lie in ``<output>.partial``, from where `--resume` goes on.
 
     Args:
         name: of the command.
@@ -59,9 +90,18 @@ def compute(name: str, arguments: argparse.Namespace, settings: Any) -> None:
     kind, function = _COMPUTED[name]
     output = Path(arguments.output)
     check_output(output, kind.files, arguments.overwrite)
-    atoms = read_structure(arguments.source)
-    report = function(atoms, make_calculator(arguments), settings)
+    atoms, calculator = _read(arguments), make_calculator(arguments)
+    _warn_of_loners(atoms, calculator)
+    so_far = output.with_name(f"{output.name}.partial")
+    identity = identity_of(arguments.checkpoint, arguments.dtype)
+    remembering = Remembering(calculator, so_far, identity, arguments.resume)
+    try:
+        report = function(atoms, remembering, settings)
+    except InputError:
+        remembering.forget()
+        raise
     report.save(output, arguments.overwrite)
+    remembering.forget()
     _tell(report, output)
 
 
@@ -73,9 +113,11 @@ def simulate(arguments: argparse.Namespace, settings: DynamicsSettings) -> None:
     """
     if arguments.resume and arguments.overwrite:
         raise InputError("give --resume or --overwrite, not both: one keeps what the other removes")
+    atoms, calculator = _read(arguments), make_calculator(arguments)
+    _warn_of_loners(atoms, calculator)
     report = run_dynamics(
-        read_structure(arguments.source),
-        make_calculator(arguments),
+        atoms,
+        calculator,
         arguments.output,
         settings,
         resume=arguments.resume,

@@ -9,11 +9,13 @@ from pathlib import Path
 import ase.io
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
+import properties
 import structures
-from checkpoints import save_potential
+from checkpoints import save_model, save_potential
 from hermnet import cli
 from hermnet.properties import running
 from hermnet.properties.commands import COMMANDS
@@ -24,6 +26,7 @@ def copper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with copper.cif, in which potentials are EMT."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(running, "make_calculator", lambda _: EMT())
+    monkeypatch.setattr(running, "identity_of", lambda *_: "EMT")
     ase.io.write(tmp_path / "copper.cif", bulk("Cu", a=3.6))
     return tmp_path
 
@@ -111,13 +114,23 @@ def test_a_committee_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ),
         ("md copper.cif --resume", "there is no simulation to resume"),
         ("md copper.cif --resume --overwrite", "give --resume or --overwrite, not both"),
+        ("phonons copper.cif --resume", "there is nothing to resume: no file phonons.partial"),
+        ("md empty.xyz", "empty.xyz holds no atoms"),
+        ("relax lost.xyz", "the position of atom 2 is not a finite number"),
+        ("relax flat.xyz", "but its lattice vectors [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], "),
+        ("md nanometres.xyz", "atoms 0 (O) and 1 (H) are 0.0969 A apart: they overlap, or the l"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
     copper: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
 ):
     Path("broken.cif").write_text("no crystal at all")
-    ase.io.write("molecule.xyz", molecule("H2O"))
+    water = molecule("H2O")
+    ase.io.write("molecule.xyz", water)
+    Path("empty.xyz").write_text("0\n\n")
+    Path("lost.xyz").write_text(Path("molecule.xyz").read_text().replace("-0.76323900", "nan"))
+    ase.io.write("flat.xyz", Atoms(water, pbc=True))
+    ase.io.write("nanometres.xyz", Atoms(water.symbols, water.positions / 10))
     before = {path.name for path in copper.iterdir()}
     assert command(line) == 2
     printed = capsys.readouterr()
@@ -146,6 +159,73 @@ def test_mistakes_about_trajectories(
     assert cli.main(line.split()) == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in copper.iterdir()] == ["copper.cif"]
+
+
+@pytest.mark.parametrize("line", ["relax cube.xyz --cell --fmax 0.02", "eos cube.xyz --no-relax"])
+def test_a_killed_command_goes_on(copper: Path, monkeypatch: pytest.MonkeyPatch, line: str):
+    class Killed(EMT):
+        calls, limit = 0, 1000
+
+        def calculate(self, *arguments: object) -> None:
+            if Killed.calls == Killed.limit:
+                raise KeyboardInterrupt
+            Killed.calls += 1
+            super().calculate(*arguments)
+
+    cube = bulk("Cu", cubic=True, a=3.65)
+    cube.rattle(0.05, seed=1)
+    ase.io.write("cube.xyz", cube)
+    monkeypatch.setattr(running, "make_calculator", lambda _: Killed())
+    assert command(f"{line} --output whole") == 0
+    needed, Killed.calls, Killed.limit = Killed.calls, 0, 7
+    assert command(f"{line} --output parts") == 130
+    partial = Path("parts.partial")
+    partial.write_text(partial.read_text()[:-20])  # as a kill in the middle of a line leaves it
+    Killed.limit = 1000
+    assert command(f"{line} --output parts --resume") == 0
+    assert Killed.calls == needed + 1
+    for one in Path("whole").glob("*.csv"):
+        assert (Path("parts") / one.name).read_text() == one.read_text()
+    assert not partial.exists()
+    monkeypatch.setattr(running, "identity_of", lambda *_: "another")
+    partial.write_text('{"identity": "EMT"}\n')
+    assert command(f"{line} --output parts --overwrite --resume") == 2
+
+
+def test_a_trajectory_cut_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    frames = [bulk("Cu", cubic=True) for _ in range(4)]
+    for time, frame in enumerate(frames):
+        frame.rattle(0.1, seed=time)
+        frame.info["time"] = float(time)
+    ase.io.write("whole.xyz", frames)
+    text = Path("whole.xyz").read_text()
+    Path("cut.xyz").write_text(text[: text.rindex("Cu") + 9])
+    with pytest.warns(UserWarning, match=r"cut\.xyz is cut off or damaged: read the 3 frames be"):
+        assert cli.main(["msd", "cut.xyz"]) == 0
+    assert cli.main(["msd", "whole.xyz@:3", "--output", "whole"]) == 0
+    assert Path("msd/msd.csv").read_text() == Path("whole/msd.csv").read_text()
+
+
+def test_a_checkpoint_of_properties_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = save_model(tmp_path / "dipole.ckpt", properties.random_model("vector"))
+    ase.io.write(tmp_path / "ethanol.xyz", properties.ethanol())
+    argv = ["md", str(tmp_path / "ethanol.xyz"), "--output", str(tmp_path / "md")]
+    assert cli.main([*argv, "--checkpoint", str(path)]) == 2
+    assert "a model of the dipole has no energies and forces, which" in capsys.readouterr().err
+    gap = save_model(tmp_path / "gap.ckpt", properties.random_model("mean"))
+    assert cli.main([*argv, "--checkpoint", str(gap)]) == 2
+    assert "gap.ckpt holds a model of gap, u0; a calculator takes" in capsys.readouterr().err
+    assert not (tmp_path / "md").exists()
+
+
+def test_lengths_that_are_too_long_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    path = save_potential(tmp_path / "best.ckpt", (1, 8))
+    water = molecule("H2O")
+    ase.io.write("picometres.xyz", Atoms(water.symbols, 100 * water.positions))
+    with pytest.warns(UserWarning, match="3 of 3 atoms have no neighbor within the cutoff of 3 A"):
+        assert cli.main(["relax", "picometres.xyz", "--checkpoint", str(path)]) == 0
 
 
 def test_an_old_result_stays(copper: Path, capsys: pytest.CaptureFixture[str]):

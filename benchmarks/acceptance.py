@@ -1,0 +1,166 @@
+"""Physics acceptance: what trained potentials say of molecules, crystals and water.
+
+Everything is done with the commands of hermnet, in a work folder; what is there is not done again,
+so a run that was stopped goes on. Each part leaves its numbers and pictures in
+``docs/results/acceptance/``, and the page beside it is made of them.
+
+    python benchmarks/acceptance.py --data data --folder acceptance --parts train nve --page
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from acceptance_crystals import crystals, kink
+from acceptance_dynamics import cutoff, nve, water
+from acceptance_page import page
+from measure import machine
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results" / "acceptance"
+ELEMENTS = ("Cu", "Ni", "Mo", "Si", "Ge")
+SCHEMES = ("none", "vertex", "pair", "triadic")
+_EPOCHS = {"Cu": 12, "Ni": 12, "Mo": 40, "Si": 30, "Ge": 30}
+_COMMON = ("training.threads=1", "model.n_layers=2")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where things are and how much is computed.
+
+    Attributes:
+        folder: of runs and results of commands.
+        data: folder of ``mlearn_<element>.npz``, and of ``water``, the systems of DeePMD-kit.
+        results: folder of numbers and pictures.
+        scale: of the length of simulations.
+    """
+
+    folder: Path
+    data: Path
+    results: Path
+    scale: float = 1.0
+
+    def hermnet(self, output: str, *words: object) -> Path:
+        """Run a command of hermnet in the work folder, unless its output is there.
+
+        Args:
+            output: folder that the command writes.
+            words: of the command, without ``--output``.
+
+        Raises:
+            SystemExit: if it fails.
+        """
+        done = self.folder / output
+        if not done.is_dir() or (words[0] == "md" and not (done / "md.json").is_file()):
+            resume = ("--resume",) if (done / "state.npz").is_file() else ()
+            self.run(*words, "--output", output, *resume)
+        return done
+
+    def run(self, *words: object) -> None:
+        """Run a command of hermnet in the work folder."""
+        command = [sys.executable, "-m", "hermnet.cli", *map(str, words)]
+        print("hermnet", *words, flush=True)
+        if subprocess.run(command, cwd=self.folder).returncode:
+            raise SystemExit(f"failed: hermnet {' '.join(map(str, words))}")
+
+    def checkpoint(self, model: str) -> Path | None:
+        """The best checkpoint of a run, relative to the work folder; None if there is none."""
+        path = Path("runs") / model / "checkpoints" / "best.ckpt"
+        return path if (self.folder / path).is_file() else None
+
+    def read(self, path: str) -> dict[str, Any]:
+        """A JSON file in the work folder."""
+        content: dict[str, Any] = json.loads((self.folder / path).read_text(encoding="utf-8"))
+        return content
+
+
+def fits(data: Path) -> dict[str, list[str]]:
+    """What is trained: the words of ``hermnet fit``, by the run's name."""
+    found = {
+        f"ethanol_{scheme}": ["quickstart", f"model.relations={scheme}", "trainer.max_epochs=20"]
+        for scheme in SCHEMES
+    }
+    soft = "model.subnet={name: painn, epsilon: 1.0e-2}"
+    found["ethanol_soft"] = [*found["ethanol_vertex"], soft]
+    for element in ELEMENTS:
+        path = f"{data}/mlearn_{element}.npz"
+        found[element] = [
+            "mlearn",
+            *_COMMON,
+            f"data.train={path}::train",
+            f"data.test={path}::test",
+            "data.batch_size=2",
+            f"trainer.max_epochs={_EPOCHS[element]}",
+            "training.compile=true",
+            "training.energy_weight=100",
+            "training.stress_weight=10000",
+        ]
+    found["Si_kinked"] = [*found["Si"], "model.subnet={name: painn, epsilon: 1.0e-8}"]
+    found["water"] = [
+        "water_deepmd",
+        *_COMMON,
+        f"data.train=['{data}/water/data_[012]']",
+        f"data.val={data}/water/data_3",
+        "trainer.max_epochs=6",
+        "training.compile=true",
+    ]
+    return found
+
+
+def train(work: Work, models: list[str]) -> None:
+    """Train what is not trained yet; a run that was stopped goes on."""
+    for name, words in fits(work.data).items():
+        run = work.folder / "runs" / name
+        if (models and name not in models) or (run / "results.json").is_file():
+            continue
+        resume = ["--resume"] if (run / "checkpoints" / "last.ckpt").is_file() else []
+        work.run("fit", "--config", words[0], f"name={name}", *words[1:], *resume)
+
+
+PARTS: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "kink": kink,
+    "nve": nve,
+    "cutoff": cutoff,
+    "crystals": crystals,
+    "water": water,
+}
+
+
+def main() -> None:
+    """Do the parts that were asked for."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets")
+    options.add_argument("--folder", type=Path, default=Path("acceptance"), help="to work in")
+    options.add_argument("--results", type=Path, default=RESULTS, help="of numbers and pictures")
+    options.add_argument("--parts", nargs="*", default=[], choices=("train", *PARTS))
+    options.add_argument("--models", nargs="*", default=[], help="to train; all if not given")
+    options.add_argument("--scale", type=float, default=1.0, help="of simulations' lengths (1)")
+    options.add_argument("--page", action="store_true", help="write the page of all results")
+    chosen = options.parse_args()
+    work = Work(chosen.folder.resolve(), chosen.data.resolve(), chosen.results, chosen.scale)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    work.results.mkdir(parents=True, exist_ok=True)
+    for name in chosen.parts:
+        if name == "train":
+            train(work, chosen.models)
+            continue
+        found = {**PARTS[name](work), "machine": machine(1, torch.device("cpu"))}
+        path = work.results / f"{name}.json"
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"written: {path}")
+    if chosen.page:
+        target = work.results.parent / "acceptance.md"
+        target.write_text(page(work.results, fits(Path("data"))), encoding="utf-8")
+        print(f"written: {target}")
+
+
+if __name__ == "__main__":
+    main()

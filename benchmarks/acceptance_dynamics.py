@@ -1,0 +1,222 @@
+"""Acceptance of dynamics: conserved energy, cutoffs that are not felt, the structure of water."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, molecule
+from numpy.typing import NDArray
+
+from hermnet.calculator import HermNetCalculator
+from hermnet.properties.report import picture
+
+if TYPE_CHECKING:
+    from acceptance import Work
+
+Array = NDArray[np.float64]
+SCHEMES = ("none", "vertex", "pair", "triadic")
+BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
+_HEATED = 600.0  # K, of velocities at a minimum of energy, half of which stays
+_ETHANOL_STEPS, _SILICON_STEPS, _WATER_STEPS = 40_000, 5_000, 40_000  # 20, 5 and 20 ps
+_TINY = 1e-6  # A, to either side of the cutoff
+_WATER_SKIP = 0.25  # of the frames, until the model's own structure is reached
+
+
+def nve(work: Work) -> dict[str, Any]:
+    """Energy of isolated simulations over time."""
+    found: dict[str, Any] = {}
+    curves = {}
+    for scheme in SCHEMES:
+        checkpoint = work.checkpoint(f"ethanol_{scheme}")
+        if checkpoint is None:
+            continue
+        start = work.folder / "ethanol.xyz"
+        ase.io.write(start, molecule("CH3CH2OH"))
+        common = ("--checkpoint", checkpoint)
+        work.hermnet(f"nve/{scheme}_relax", "relax", start, *common, "--optimizer", "bfgs")
+        relaxed = f"nve/{scheme}_relax/relaxed.xyz"
+        for dtype in BOUNDS:
+            name = f"ethanol_{scheme}_{dtype}"
+            steps = round(_ETHANOL_STEPS * work.scale)
+            _simulate(work, name, relaxed, checkpoint, dtype, ("--timestep", 0.5, "--steps", steps))
+            found[name], curves[name] = _drift(work.folder / "nve" / name / "thermo.csv", 9)
+    checkpoint = work.checkpoint("Si")
+    if checkpoint is not None:
+        start = work.folder / "Si_512.xyz"
+        ase.io.write(start, bulk("Si", "diamond", a=5.469, cubic=True) * (4, 4, 4))
+        for dtype in BOUNDS:
+            name = f"silicon_512_{dtype}"
+            steps = round(_SILICON_STEPS * work.scale)
+            _simulate(work, name, start, checkpoint, dtype, ("--timestep", 1, "--steps", steps))
+            found[name], curves[name] = _drift(work.folder / "nve" / name / "thermo.csv", 512)
+    for dtype in BOUNDS:
+        chosen = {name: curve for name, curve in curves.items() if name.endswith(dtype)}
+        with picture(work.results / f"nve_{dtype}.png") as (axis,):
+            for name, (times, energies) in chosen.items():
+                label = name.removesuffix(f"_{dtype}").replace("_", " ")
+                axis.plot(times, energies * 1e6, linewidth=0.7, label=label)
+            axis.set(xlabel="time, ps", ylabel="energy above its start, ueV/atom", title=dtype)
+            axis.legend(frameon=False, fontsize=7)
+    return {"simulations": found, "bounds_eV_per_atom_per_ps": BOUNDS}
+
+
+def _simulate(
+    work: Work, name: str, start: Any, checkpoint: Path, dtype: str, more: tuple[Any, ...]
+) -> None:
+    words = ("md", start, "--checkpoint", checkpoint, "--ensemble", "nve", "--dtype", dtype)
+    heated = ("--temperature", _HEATED, "--every", 5, *more)
+    work.hermnet(f"nve/{name}", *words, *heated)
+
+
+def _drift(thermo: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, Array]]:
+    """Slope of the total energy, its error from eight blocks, and how it fluctuates."""
+    rows = list(csv.DictReader(thermo.read_text().splitlines()))
+    times = np.array([float(row["time_fs"]) for row in rows]) / 1000
+    energies = np.array([float(row["conserved_energy_eV"]) for row in rows]) / n_atoms
+    kelvin = np.array([float(row["temperature_K"]) for row in rows])
+    slope, offset = np.polyfit(times, energies, 1)
+    blocks = [block.mean() for block in np.array_split(energies - slope * times - offset, 8)]
+    error = np.std(blocks, ddof=1) / (np.std(times) * np.sqrt(len(blocks)))
+    summary = {
+        "picoseconds": float(times[-1]),
+        "mean_temperature_K": float(kelvin[len(kelvin) // 4 :].mean()),
+        "drift_eV_per_atom_per_ps": float(slope),
+        "error_of_drift": float(error),
+        "fluctuation_eV_per_atom": float(np.std(energies - slope * times - offset)),
+        "largest_step_eV_per_atom": float(np.abs(np.diff(energies)).max()),
+    }
+    return summary, (times, energies - energies[0])
+
+
+def cutoff(work: Work) -> dict[str, Any]:
+    """What changes as a pair of atoms crosses the cutoff, next to what a usual move changes."""
+    found: dict[str, Any] = {}
+    for scheme in SCHEMES:
+        checkpoint = work.checkpoint(f"ethanol_{scheme}")
+        if checkpoint is not None:
+            calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
+            found[f"ethanol_{scheme}"] = _crossing(_two_molecules(), 9, calculator)
+    checkpoint = work.checkpoint("Si")
+    if checkpoint is not None:
+        calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
+        atoms = bulk("Si", "diamond", a=5.469, cubic=True) * (3, 3, 3)
+        atoms.rattle(0.05, seed=0)
+        found["silicon"] = _crossing(atoms, 1, calculator)
+    return {"models": found, "distance_A": 2 * _TINY}
+
+
+def _two_molecules() -> Atoms:
+    one, other = molecule("CH3CH2OH"), molecule("CH3CH2OH")
+    other.rotate(70, "x")
+    other.translate((0.3, 5.5, 0.4))
+    both: Atoms = one + other
+    return both
+
+
+def _crossing(atoms: Atoms, n_fixed: int, calculator: HermNetCalculator) -> dict[str, float]:
+    """Move all but the first atoms along x until a pair of the two parts is at the cutoff."""
+    direction = np.zeros((len(atoms), 3))
+    direction[:n_fixed, 0] = 1.0
+    reach, distances = calculator.cutoff, []
+    for shift in np.arange(0.0, 0.5, 1e-3):  # the first pair that leaves or enters
+        distances.append(_distances(atoms, shift * direction, n_fixed) < reach)
+        if len(distances) > 1 and (distances[-1] != distances[-2]).any():
+            break
+    low, high = shift - 1e-3, shift
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = (_distances(atoms, middle * direction, n_fixed) < reach) == distances[-2]
+        low, high = (middle, high) if same.all() else (low, middle)
+
+    def at(shift: float) -> tuple[float, Array]:
+        moved = atoms.copy()
+        moved.positions += shift * direction
+        moved.calc = calculator
+        return moved.get_potential_energy(), moved.get_forces()
+
+    (e1, f1), (e2, f2), (e3, f3) = at(low - _TINY), at(low + _TINY), at(low + 3 * _TINY)
+    return {
+        "at_shift_A": float(low),
+        "energy_change_eV": abs(e2 - e1),
+        "energy_change_beside_eV": abs(e3 - e2),
+        "forces_change_eV_per_A": float(np.abs(f2 - f1).max()),
+        "forces_change_beside_eV_per_A": float(np.abs(f3 - f2).max()),
+    }
+
+
+def _distances(atoms: Atoms, moves: Array, n_fixed: int) -> Array:
+    moved = atoms.copy()
+    moved.positions += moves
+    found: Array = moved.get_all_distances(mic=bool(atoms.pbc.any()))[:n_fixed, n_fixed:]
+    return found
+
+
+def water(work: Work) -> dict[str, Any]:
+    """Radial distribution in water, of the potential and of the frames that it learned."""
+    checkpoint = work.checkpoint("water")
+    if checkpoint is None:
+        raise SystemExit("no model of water: train it first")
+    frames = _reference_frames(work)
+    start = work.folder / "water_start.xyz"
+    ase.io.write(start, frames[-1])
+    steps = round(_WATER_STEPS * work.scale)
+    words = ("md", start, "--checkpoint", checkpoint, "--temperature", 330, "--timestep", 0.5)
+    work.hermnet("water_md", *words, "--steps", steps, "--every", 10, "--friction", 5, "--compile")
+    ase.io.write(work.folder / "water_reference.xyz", frames)
+    work.hermnet("water_reference", "rdf", "water_reference.xyz", "--r-max", 6, "--bins", 120)
+    skip = round(_WATER_SKIP * steps / 10)
+    trajectory = "water_md/trajectory.xyz"
+    work.hermnet("water_rdf", "rdf", trajectory, "--r-max", 6, "--bins", 120, "--skip", skip)
+    found: dict[str, Any] = {"picoseconds": steps * 0.5e-3, "frames": steps // 10 + 1 - skip}
+    curves = {name: _columns(work.folder / name / "rdf.csv") for name in _CURVES}
+    model, data = (curves[name] for name in _CURVES)
+    with picture(work.results / "water_rdf.png", 3) as axes:
+        for axis, pair in zip(axes, ("O-O", "H-O", "H-H"), strict=True):
+            key = f"g_{pair}"
+            for (_, label), curve in zip(_CURVES.items(), (model, data), strict=True):
+                axis.plot(curve["r_A"], curve[key], label=label, linewidth=1.0)
+            outside = data["r_A"] > (2.0 if pair == "O-O" else 1.2)
+            axis.set(xlabel="distance, A", ylabel="g(r)", title=pair)
+            axis.set_ylim(0, 1.3 * max(model[key][outside].max(), data[key][outside].max()))
+            axis.legend(frameon=False)
+            overlap = np.minimum(model[key], data[key]) * data["r_A"] ** 2
+            total = np.maximum(model[key], data[key]) * data["r_A"] ** 2
+            peak = {n: _peak(c, key, outside) for n, c in (("model", model), ("data", data))}
+            found[pair] = {"shared_area": float(overlap.sum() / total.sum()), "peaks": peak}
+    shutil.copy(work.folder / "water_md" / "md.png", work.results / "water_md.png")
+    found["validation_errors"] = work.read("runs/water/results.json")["val"]
+    return found
+
+
+_CURVES = {"water_rdf": "potential", "water_reference": "reference frames"}
+
+
+def _peak(curve: dict[str, Array], key: str, outside: NDArray[np.bool_]) -> list[float]:
+    best = int(np.where(outside, curve[key], 0).argmax())
+    return [float(curve["r_A"][best]), float(curve[key][best])]
+
+
+def _columns(path: Path) -> dict[str, Array]:
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def _reference_frames(work: Work) -> list[Atoms]:
+    """All frames of the data, as the recipe reads them."""
+    from hermnet.recipes.config import resolve
+    from hermnet.run.datasets import load_data
+
+    water = work.data / "water"
+    given = [f"data.train=['{water}/data_[012]']", f"data.val={water}/data_3"]
+    data = load_data(resolve("water_deepmd", given))
+    graphs = [graph for split in ("train", "val") for graph in data.graphs(split)]
+    return [
+        Atoms(g.atomic_numbers.numpy(), g.positions.numpy(), cell=g.cell[0].numpy(), pbc=True)
+        for g in graphs
+    ]

@@ -1,0 +1,195 @@
+"""The page of what acceptance found, made of its numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_INTRODUCTION = r"""# Physics acceptance
+
+What trained potentials say of molecules, crystals and water. Models are trained from the shipped
+recipes, and everything is done with the commands of `hermnet`; `benchmarks/acceptance.py` runs
+them one by one and writes the numbers ([acceptance/](acceptance)) and this page:
+
+    python benchmarks/acceptance.py --data data --folder acceptance \
+        --parts train kink nve cutoff crystals water --page
+
+The models are small, and were trained for minutes on one thread: these figures show that the
+physics is right, not how accurate a potential can become.
+"""
+
+
+def page(results: Path, fits: dict[str, list[str]]) -> str:
+    """Markdown of all parts that have results."""
+    parts = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")
+    }
+    makers = {
+        "kink": _kink,
+        "nve": _nve,
+        "cutoff": _cutoff,
+        "crystals": _crystals,
+        "water": _water,
+    }
+    texts = [_INTRODUCTION]
+    texts += [make(parts[name]) for name, make in makers.items() if name in parts]
+    return "\n".join([*texts, _models(fits)])
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def _errors(found: dict[str, float]) -> str:
+    energy, forces = found["energy_per_atom_mae"], found["forces_mae"]
+    stress = f", stress {found['stress_mae']:.2f} meV/Å³" if "stress_mae" in found else ""
+    return f"E {energy:.2f} meV/atom, F {forces:.1f} meV/Å{stress}"
+
+
+def _kink(found: dict[str, Any]) -> str:
+    sizes = found["displacements_A"]
+    models = {name: one for name, one in found.items() if name.startswith("Si")}
+    rows = [
+        [
+            f"`epsilon: {one['epsilon']}`",
+            *(f"{value:.3f}" for value in one["force_constants_eV_per_A2"]),
+            _errors(one["test_errors"]),
+        ]
+        for one in models.values()
+    ]
+    text = f"""## Smooth on the sites of perfect crystals
+
+The norm `sqrt(|v|^2 + epsilon)` in `painn` and `rmconv` has a curvature of 1/sqrt(epsilon) where
+vectors vanish by symmetry. Force divided by displacement (eV/Å²) of one atom of perfect silicon,
+which does not depend on a small displacement (Å), and MAE on test frames:
+
+{_table(["", *(f"{size:g}" for size in sizes), "test MAE"], rows)}
+![force constants](acceptance/kink.png)
+"""
+    ethanol = {"ethanol_vertex": "1e-8", "ethanol_soft": "1e-2"}
+    rows = [
+        [f"`epsilon: {epsilon}`", _errors(found[name]["test_errors"])]
+        for name, epsilon in ethanol.items()
+        if name in found
+    ]
+    if len(rows) == 2:
+        text += f"\nEthanol (`quickstart`, 20 epochs):\n\n{_table(['', 'test MAE'], rows)}"
+    return text
+
+
+def _nve(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            name.rpartition("_")[0].replace("_", " "),
+            name.rpartition("_")[2],
+            f"{one['picoseconds']:g}",
+            f"{one['mean_temperature_K']:.0f}",
+            f"{one['drift_eV_per_atom_per_ps']:+.1e} ± {one['error_of_drift']:.0e}",
+            f"{found['bounds_eV_per_atom_per_ps'][name.rpartition('_')[2]]:.0e}",
+            f"{one['fluctuation_eV_per_atom']:.1e}",
+            f"{one['largest_step_eV_per_atom']:.1e}",
+        ]
+        for name, one in found["simulations"].items()
+    ]
+    columns = ("", "dtype", "ps", "K", "drift, eV/atom/ps", "bound", "fluctuation, eV/atom")
+    return f"""## Energy of isolated simulations
+
+`hermnet md --ensemble nve`: ethanol from its minimum with a timestep of 0.5 fs, and 512 atoms of
+silicon with 1 fs. Drift is the slope of the total energy, its error that of eight blocks;
+fluctuation the standard deviation around the slope; the last column the largest change within
+five steps.
+
+{_table((*columns, "largest change, eV/atom"), rows)}
+![float64](acceptance/nve_float64.png) ![float32](acceptance/nve_float32.png)
+"""
+
+
+def _cutoff(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            name.replace("_", " "),
+            f"{one['energy_change_eV']:.1e}",
+            f"{one['energy_change_beside_eV']:.1e}",
+            f"{one['forces_change_eV_per_A']:.1e}",
+            f"{one['forces_change_beside_eV_per_A']:.1e}",
+        ]
+        for name, one in found["models"].items()
+    ]
+    columns = ("", "energy, eV", "beside, eV", "forces, eV/Å", "beside, eV/Å")
+    return f"""## Atoms that cross the cutoff
+
+The change of energy and of the forces' largest component when a pair of atoms moves across the
+cutoff by {found["distance_A"]:g} Å, and for the next move of that length, which crosses nothing
+(float64). A jump would be larger there than beside.
+
+{_table(columns, rows)}"""
+
+
+def _crystals(found: dict[str, Any]) -> str:
+    rows, bands = [], []
+    for element, one in found["elements"].items():
+        values, reference = one["found"], one["reference"]
+        pairs = [f"{values[name]:.4g} ({reference[name]:g})" for name in values]
+        rows.append([element, *pairs, _errors(one["test_errors"])])
+        spectrum = one["phonons"]
+        bands.append(
+            [
+                element,
+                f"{spectrum['acoustic_at_gamma_THz']:.1e}",
+                f"{spectrum['optical_at_gamma_THz']:.2f}" if element in ("Si", "Ge") else "",
+                f"{spectrum['lowest_THz']:.3f}",
+                f"{spectrum['highest_THz']:.2f}",
+                f"{spectrum['nonlinearity']:.1%}",
+            ]
+        )
+    columns = ("", "a, Å", "C11, GPa", "C12, GPa", "C44, GPa", "B, GPa", "test MAE")
+    spectra = ("", "acoustic at Γ, THz", "optical at Γ, THz", "lowest, THz", "highest, THz")
+    return f"""## Elements
+
+One model for each of five elements of the mlearn set: `hermnet relax --cell`, `elastic
+--no-relax`, `eos` and `phonons`. In brackets what the stresses of strained cells in the data
+themselves give (clamped ions, as here).
+
+{_table(columns, rows)}
+Phonons; the last column is how far forces are from growing in proportion to the displacement.
+
+{_table((*spectra, "nonlinearity"), bands)}
+![phonons of silicon](acceptance/phonons_Si.png)
+![elastic constants of silicon](acceptance/elastic_Si.png)
+"""
+
+
+def _water(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            pair,
+            *(
+                f"{r:.2f} Å, {g:.2f}"
+                for r, g in (found[pair]["peaks"][name] for name in ("model", "data"))
+            ),
+            f"{found[pair]['shared_area']:.3f}",
+        ]
+        for pair in ("O-O", "H-O", "H-H")
+    ]
+    columns = ("", "highest beyond the bond", "in the reference frames", "shared share of r² g(r)")
+    return f"""## Water
+
+`hermnet md` with a model of `water_deepmd` (192 atoms, {found["picoseconds"]:g} ps of Langevin
+dynamics at 330 K, {found["frames"]} frames counted), and the radial distribution beside that of
+the 400 reference frames. Validation MAE: {_errors(found["validation_errors"])}.
+
+{_table(columns, rows)}
+![radial distribution](acceptance/water_rdf.png)
+"""
+
+
+def _models(fits: dict[str, list[str]]) -> str:
+    lines = [f"    hermnet fit --config {words[0]} name={name} " for name, words in fits.items()]
+    told = [
+        line + " ".join(f'"{word}"' if " " in word or "[" in word else word for word in words[1:])
+        for line, words in zip(lines, fits.values(), strict=True)
+    ]
+    return "\n".join(["## How the models were trained", "", *told, ""])
