@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "acceptance"
 ELEMENTS = ("Cu", "Ni", "Mo", "Si", "Ge")
 SCHEMES = ("none", "vertex", "pair", "triadic")
-_EPOCHS = {"Cu": 12, "Ni": 12, "Mo": 40, "Si": 30, "Ge": 30}
+_EPOCHS = {"Cu": 12, "Ni": 8, "Mo": 20, "Si": 30, "Ge": 15}
 _COMMON = ("training.threads=1", "model.n_layers=2")
 
 
@@ -41,28 +41,37 @@ class Work:
         data: folder of ``mlearn_<element>.npz``, and of ``water``, the systems of DeePMD-kit.
         results: folder of numbers and pictures.
         scale: of the length of simulations.
+        collects: whether only what is there is looked at, and nothing computed.
     """
 
     folder: Path
     data: Path
     results: Path
     scale: float = 1.0
+    collects: bool = False
 
-    def hermnet(self, output: str, *words: object) -> Path:
+    def hermnet(self, output: str, *words: object) -> bool:
         """Run a command of hermnet in the work folder, unless its output is there.
 
         Args:
             output: folder that the command writes.
             words: of the command, without ``--output``.
 
+        Returns:
+            Whether the output is there now.
+
         Raises:
             SystemExit: if it fails.
         """
         done = self.folder / output
-        if not done.is_dir() or (words[0] == "md" and not (done / "md.json").is_file()):
-            resume = ("--resume",) if (done / "state.npz").is_file() else ()
-            self.run(*words, "--output", output, *resume)
-        return done
+        if done.is_dir() and (words[0] != "md" or (done / "md.json").is_file()):
+            return True
+        if self.collects:
+            return False
+        so_far = (done / "state.npz", done.with_name(f"{done.name}.partial"))
+        resume = ("--resume",) if any(path.is_file() for path in so_far) else ()
+        self.run(*words, "--output", output, *resume)
+        return True
 
     def run(self, *words: object) -> None:
         """Run a command of hermnet in the work folder."""
@@ -88,8 +97,6 @@ def fits(data: Path) -> dict[str, list[str]]:
         f"ethanol_{scheme}": ["quickstart", f"model.relations={scheme}", "trainer.max_epochs=20"]
         for scheme in SCHEMES
     }
-    soft = "model.subnet={name: painn, epsilon: 1.0e-2}"
-    found["ethanol_soft"] = [*found["ethanol_vertex"], soft]
     for element in ELEMENTS:
         path = f"{data}/mlearn_{element}.npz"
         found[element] = [
@@ -143,9 +150,11 @@ def main() -> None:
     options.add_argument("--parts", nargs="*", default=[], choices=("train", *PARTS))
     options.add_argument("--models", nargs="*", default=[], help="to train; all if not given")
     options.add_argument("--scale", type=float, default=1.0, help="of simulations' lengths (1)")
+    options.add_argument("--collect", action="store_true", help="only what is computed already")
     options.add_argument("--page", action="store_true", help="write the page of all results")
     chosen = options.parse_args()
-    work = Work(chosen.folder.resolve(), chosen.data.resolve(), chosen.results, chosen.scale)
+    folders = (chosen.folder.resolve(), chosen.data.resolve(), chosen.results)
+    work = Work(*folders, chosen.scale, chosen.collect)
     work.folder.mkdir(parents=True, exist_ok=True)
     work.results.mkdir(parents=True, exist_ok=True)
     for name in chosen.parts:

@@ -13,6 +13,7 @@ from ase.build import bulk
 from hermnet.calculator import HermNetCalculator
 from hermnet.properties.report import picture
 from hermnet.properties.structures import read_structure
+from hermnet.subnets.painn import PaiNN
 
 if TYPE_CHECKING:
     from acceptance import Work
@@ -29,39 +30,53 @@ REFERENCE = {
 NAMES = ("a_A", "C11_GPa", "C12_GPa", "C44_GPa", "B_GPa")
 SIZES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # displacements in A
 ACOUSTIC = 0.05  # THz at Gamma, where three modes are zero but for rounding
-KINKED = {"Si": "1e-2", "Si_kinked": "1e-8"}
+EPSILONS = (1e-8, 1e-4, 1e-2)
 
 
 def kink(work: Work) -> dict[str, Any]:
     """Force constants of perfect silicon against the displacement that measures them."""
-    found: dict[str, Any] = {"displacements_A": list(SIZES)}
-    atoms = bulk("Si", "diamond", a=REFERENCE["Si"][1], cubic=True) * (2, 2, 2)
-    for model, epsilon in KINKED.items():
+    found: dict[str, Any] = {"displacements_A": list(SIZES), "same_weights": {}}
+    checkpoint = work.checkpoint("Si")
+    if checkpoint is None:
+        raise SystemExit("no model of silicon: train it first")
+    calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
+    for epsilon in EPSILONS:
+        found["same_weights"][f"{epsilon:g}"] = _force_constants(calculator, epsilon)
+    trained = {"Si": 1e-2, "Si_kinked": 1e-8}
+    for model, epsilon in trained.items():
         checkpoint = work.checkpoint(model)
-        if checkpoint is None:
-            continue
-        calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
-        constants = []
-        for size in SIZES:
-            moved = atoms.copy()
-            moved.positions[0, 0] += size
-            moved.calc = calculator
-            constants.append(float(-moved.get_forces()[0, 0] / size))
-        entry: dict[str, Any] = {"epsilon": epsilon, "force_constants_eV_per_A2": constants}
-        entry["spread"] = float(np.ptp(constants) / abs(constants[-1]))
-        entry["test_errors"] = work.read(f"runs/{model}/results.json")["test"]
-        found[model] = entry
-    for name in ("ethanol_vertex", "ethanol_soft"):
-        if (work.folder / "runs" / name / "results.json").is_file():
-            found[name] = {"test_errors": work.read(f"runs/{name}/results.json")["test"]}
+        if checkpoint is not None and (work.folder / "runs" / model / "results.json").is_file():
+            calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
+            found[model] = {
+                "epsilon": epsilon,
+                "force_constants_eV_per_A2": _force_constants(calculator, epsilon),
+                "test_errors": work.read(f"runs/{model}/results.json")["test"],
+            }
     with picture(work.results / "kink.png") as (axis,):
-        for model, epsilon in KINKED.items():
-            if model in found:
-                values = found[model]["force_constants_eV_per_A2"]
-                axis.plot(SIZES, values, marker="o", label=f"epsilon = {epsilon}")
+        for name, values in found["same_weights"].items():
+            axis.plot(SIZES, values, marker="o", label=f"epsilon = {name}")
+        if "Si_kinked" in found:
+            values = found["Si_kinked"]["force_constants_eV_per_A2"]
+            axis.plot(SIZES, values, marker="s", linestyle="--", label="trained with 1e-08")
         axis.set(xscale="log", xlabel="displacement, A", ylabel="force / displacement, eV/A$^2$")
         axis.legend(frameon=False)
     return found
+
+
+def _force_constants(calculator: HermNetCalculator, epsilon: float) -> list[float]:
+    """Force over displacement of an atom of perfect silicon in eV/A^2."""
+    for module in calculator.potentials[0].modules():
+        if isinstance(module, PaiNN):
+            module.epsilon = epsilon
+    atoms = bulk("Si", "diamond", a=REFERENCE["Si"][1], cubic=True) * (2, 2, 2)
+    constants = []
+    for size in SIZES:
+        moved = atoms.copy()
+        moved.positions[0, 0] += size
+        calculator.reset()
+        moved.calc = calculator
+        constants.append(float(-moved.get_forces()[0, 0] / size))
+    return constants
 
 
 def crystals(work: Work) -> dict[str, Any]:
@@ -69,24 +84,33 @@ def crystals(work: Work) -> dict[str, Any]:
     found = {}
     for element in REFERENCE:
         checkpoint = work.checkpoint(element)
-        if checkpoint is not None:
-            found[element] = _crystal(work, element, str(checkpoint))
+        done = (work.folder / "runs" / element / "results.json").is_file()
+        if checkpoint is not None and done and _compute(work, element, str(checkpoint)):
+            found[element] = _crystal(work, element)
     return {"elements": found}
 
 
-def _crystal(work: Work, element: str, checkpoint: str) -> dict[str, Any]:
-    structure, *reference = REFERENCE[element]
+def _compute(work: Work, element: str, checkpoint: str) -> bool:
+    """All commands on an element; whether their output is there."""
+    structure, a = REFERENCE[element][:2]
     start = work.folder / f"{element}.xyz"
-    ase.io.write(start, bulk(element, structure, a=reference[0], cubic=True))
+    ase.io.write(start, bulk(element, structure, a=a, cubic=True))
     common = ("--checkpoint", checkpoint, "--dtype", "float64")
-    relaxed = f"crystals/{element}_relax"
-    work.hermnet(relaxed, "relax", start, *common, "--cell", "--fmax", 1e-4, "--optimizer", "bfgs")
-    cell = f"{relaxed}/relaxed.xyz"
-    elastic = f"crystals/{element}_elastic"
-    work.hermnet(elastic, "elastic", cell, *common, "--no-relax")
-    work.hermnet(f"crystals/{element}_eos", "eos", cell, *common, "--no-relax", "--span", 0.03)
-    phonons = f"crystals/{element}_phonons"
-    work.hermnet(phonons, "phonons", cell, *common, "--mesh", 12, 12, 12)
+    name = f"crystals/{element}"
+    cell = f"{name}_relax/relaxed.xyz"
+    to_relax = ("--cell", "--fmax", 1e-4, "--optimizer", "bfgs")
+    return (
+        work.hermnet(f"{name}_relax", "relax", start, *common, *to_relax)
+        and work.hermnet(f"{name}_elastic", "elastic", cell, *common, "--no-relax")
+        and work.hermnet(f"{name}_eos", "eos", cell, *common, "--no-relax", "--span", 0.03)
+        and work.hermnet(f"{name}_phonons", "phonons", cell, *common, "--mesh", 12, 12, 12)
+    )
+
+
+def _crystal(work: Work, element: str) -> dict[str, Any]:
+    reference = REFERENCE[element][1:]
+    cell = f"crystals/{element}_relax/relaxed.xyz"
+    elastic, phonons = f"crystals/{element}_elastic", f"crystals/{element}_phonons"
     tensor = work.read(f"{elastic}/elastic.json")["elastic_constants_GPa"]
     bands = work.folder / phonons / "bands.csv"
     spectrum = work.read(f"{phonons}/phonons.json")

@@ -30,53 +30,46 @@ _WATER_SKIP = 0.25  # of the frames, until the model's own structure is reached
 
 def nve(work: Work) -> dict[str, Any]:
     """Energy of isolated simulations over time."""
+    curves: dict[str, tuple[Array, Array]] = {}
     found: dict[str, Any] = {}
-    curves = {}
-    for scheme in SCHEMES:
-        checkpoint = work.checkpoint(f"ethanol_{scheme}")
-        if checkpoint is None:
-            continue
-        start = work.folder / "ethanol.xyz"
-        ase.io.write(start, molecule("CH3CH2OH"))
-        common = ("--checkpoint", checkpoint)
-        work.hermnet(f"nve/{scheme}_relax", "relax", start, *common, "--optimizer", "bfgs")
-        relaxed = f"nve/{scheme}_relax/relaxed.xyz"
-        for dtype in BOUNDS:
-            name = f"ethanol_{scheme}_{dtype}"
-            steps = round(_ETHANOL_STEPS * work.scale)
-            _simulate(work, name, relaxed, checkpoint, dtype, ("--timestep", 0.5, "--steps", steps))
-            found[name], curves[name] = _drift(work.folder / "nve" / name / "thermo.csv", 9)
-    checkpoint = work.checkpoint("Si")
-    if checkpoint is not None:
-        start = work.folder / "Si_512.xyz"
-        ase.io.write(start, bulk("Si", "diamond", a=5.469, cubic=True) * (4, 4, 4))
-        for dtype in BOUNDS:
-            name = f"silicon_512_{dtype}"
-            steps = round(_SILICON_STEPS * work.scale)
-            _simulate(work, name, start, checkpoint, dtype, ("--timestep", 1, "--steps", steps))
-            found[name], curves[name] = _drift(work.folder / "nve" / name / "thermo.csv", 512)
     for dtype in BOUNDS:
-        chosen = {name: curve for name, curve in curves.items() if name.endswith(dtype)}
+        systems = {f"ethanol_{scheme}": (9, 0.5, _ETHANOL_STEPS) for scheme in SCHEMES}
+        systems["silicon_512"] = (512, 1.0, _SILICON_STEPS)
+        for system, (n_atoms, timestep, steps) in systems.items():
+            name = f"{system}_{dtype}"
+            model = "Si" if system == "silicon_512" else system
+            if _simulate(work, model, name, (timestep, round(steps * work.scale))):
+                found[name], curves[name] = _drift(work.folder / "nve" / name, n_atoms)
         with picture(work.results / f"nve_{dtype}.png") as (axis,):
-            for name, (times, energies) in chosen.items():
-                label = name.removesuffix(f"_{dtype}").replace("_", " ")
-                axis.plot(times, energies * 1e6, linewidth=0.7, label=label)
+            for name, (times, energies) in curves.items():
+                if name.endswith(dtype):
+                    label = name.removesuffix(f"_{dtype}").replace("_", " ")
+                    axis.plot(times, energies * 1e6, linewidth=0.7, label=label)
             axis.set(xlabel="time, ps", ylabel="energy above its start, ueV/atom", title=dtype)
             axis.legend(frameon=False, fontsize=7)
     return {"simulations": found, "bounds_eV_per_atom_per_ps": BOUNDS}
 
 
-def _simulate(
-    work: Work, name: str, start: Any, checkpoint: Path, dtype: str, more: tuple[Any, ...]
-) -> None:
-    words = ("md", start, "--checkpoint", checkpoint, "--ensemble", "nve", "--dtype", dtype)
-    heated = ("--temperature", _HEATED, "--every", 5, *more)
-    work.hermnet(f"nve/{name}", *words, *heated)
+def _simulate(work: Work, model: str, name: str, length: tuple[float, int]) -> bool:
+    """Relax and run; whether the simulation is there."""
+    checkpoint = work.checkpoint(model)
+    if checkpoint is None:
+        return False
+    silicon = bulk("Si", "diamond", a=5.469, cubic=True) * (4, 4, 4)
+    start = work.folder / f"{model}_start.xyz"
+    ase.io.write(start, silicon if model == "Si" else molecule("CH3CH2OH"))
+    common = ("--checkpoint", checkpoint)
+    if model != "Si":
+        work.hermnet(f"nve/{model}_relax", "relax", start, *common, "--optimizer", "bfgs")
+        start = Path("nve") / f"{model}_relax" / "relaxed.xyz"
+    words = ("md", start, *common, "--ensemble", "nve", "--dtype", name.rpartition("_")[2])
+    timed = ("--timestep", length[0], "--steps", length[1], "--every", 5)
+    return work.hermnet(f"nve/{name}", *words, "--temperature", _HEATED, *timed)
 
 
-def _drift(thermo: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, Array]]:
+def _drift(folder: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, Array]]:
     """Slope of the total energy, its error from eight blocks, and how it fluctuates."""
-    rows = list(csv.DictReader(thermo.read_text().splitlines()))
+    rows = list(csv.DictReader((folder / "thermo.csv").read_text().splitlines()))
     times = np.array([float(row["time_fs"]) for row in rows]) / 1000
     energies = np.array([float(row["conserved_energy_eV"]) for row in rows]) / n_atoms
     kelvin = np.array([float(row["temperature_K"]) for row in rows])
@@ -167,7 +160,9 @@ def water(work: Work) -> dict[str, Any]:
     ase.io.write(start, frames[-1])
     steps = round(_WATER_STEPS * work.scale)
     words = ("md", start, "--checkpoint", checkpoint, "--temperature", 330, "--timestep", 0.5)
-    work.hermnet("water_md", *words, "--steps", steps, "--every", 10, "--friction", 5, "--compile")
+    timed = ("--steps", steps, "--every", 10, "--friction", 5, "--compile")
+    if not work.hermnet("water_md", *words, *timed):
+        raise SystemExit("no simulation of water yet")
     ase.io.write(work.folder / "water_reference.xyz", frames)
     work.hermnet("water_reference", "rdf", "water_reference.xyz", "--r-max", 6, "--bins", 120)
     skip = round(_WATER_SKIP * steps / 10)

@@ -1,0 +1,74 @@
+"""Physics acceptance finds drifts and jumps where there are some, and writes its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+
+from checkpoints import save_potential
+from hermnet.calculator import HermNetCalculator
+from hermnet.properties.dynamics_log import COLUMNS
+from hermnet.recipes.config import resolve
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+def test_a_drift_is_found(tmp_path: Path):
+    from acceptance_dynamics import _drift
+
+    times = np.arange(0, 2000, 5.0)
+    energies = 1e-5 * 9 * times / 1000 + 9e-6 * np.random.default_rng(0).normal(size=len(times))
+    rows = [",".join(COLUMNS)]
+    rows += [f"0,{t},300,0,0,{e},,,," for t, e in zip(times, energies, strict=True)]
+    (tmp_path / "thermo.csv").write_text("\n".join(rows))
+    found, (_, above) = _drift(tmp_path, 9)
+    assert found["drift_eV_per_atom_per_ps"] == pytest.approx(1e-5, abs=4e-7)
+    assert found["error_of_drift"] < 3e-7
+    assert found["fluctuation_eV_per_atom"] == pytest.approx(1e-6, rel=0.1)
+    assert len(above) == len(times)
+
+
+def test_a_jump_at_the_cutoff_is_found(tmp_path: Path):
+    from acceptance_dynamics import _crossing
+
+    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms.rattle(0.1, seed=0)
+    path = save_potential(tmp_path / "best.ckpt", (29,), cutoff=3.2, dtype="float64")
+    smooth = _crossing(atoms, 1, HermNetCalculator(path))
+    assert smooth["forces_change_eV_per_A"] < 2 * smooth["forces_change_beside_eV_per_A"] + 1e-9
+    cut = LennardJones(sigma=2.3, epsilon=0.1, rc=3.2)
+    cut.cutoff = 3.2
+    jumps = _crossing(atoms, 1, cut)
+    assert jumps["at_shift_A"] == pytest.approx(smooth["at_shift_A"], abs=1e-9)
+    assert jumps["forces_change_eV_per_A"] > 100 * jumps["forces_change_beside_eV_per_A"]
+
+
+def test_what_it_trains_are_recipes():
+    from acceptance import fits
+
+    for name, (config, *words) in fits(Path("data")).items():
+        recipe = resolve(config, [f"name={name}", *words])
+        assert recipe.name == name
+
+
+def test_the_page_has_every_part():
+    from acceptance import PARTS, RESULTS, fits
+    from acceptance_page import page
+
+    text = page(RESULTS, fits(Path("data")))
+    assert text == (RESULTS.parent / "acceptance.md").read_text(encoding="utf-8")
+    for name in PARTS:
+        if (RESULTS / f"{name}.json").is_file():
+            assert json.loads((RESULTS / f"{name}.json").read_text())["machine"]
+    pictures = {p.name for p in RESULTS.glob("*.png")}
+    assert {name for name in pictures if f"acceptance/{name}" in text} == pictures
