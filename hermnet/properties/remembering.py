@@ -55,7 +55,7 @@ class Remembering(Calculator):
         assert self.atoms is not None
         key = _key(self.atoms)
         if key not in self._known:
-            self._inner.calculate(self.atoms, [*_KEPT], [*all_changes])  # type: ignore[no-untyped-call]
+            self._inner.calculate(self.atoms, [*_KEPT], [*all_changes])
             found = {name: self._inner.results.get(name) for name in _KEPT}
             self._known[key] = {
                 n: np.asarray(v).tolist() for n, v in found.items() if v is not None
