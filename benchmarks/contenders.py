@@ -130,15 +130,16 @@ class Process:
     Args:
         package: of the contender.
         python: the interpreter of its environment.
+        server: the program that answers.
     """
 
-    def __init__(self, package: str, python: str) -> None:
+    def __init__(self, package: str, python: str, server: Path = _SERVER) -> None:
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         if package == "hermnet":
             environment["PYTHONPATH"] = str(_SERVER.parents[2])
         try:
             self._process = subprocess.Popen(
-                [python, str(_SERVER), package],
+                [python, str(server), package],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

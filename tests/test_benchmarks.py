@@ -247,3 +247,14 @@ def test_a_case_and_its_table(tmp_path: Path):
     assert f"forces {forces:.3g} meV/A" in lines[-1]
     # a case with a result is not run again
     assert run("cases.py", folder, *options)[-1] == lines[-1]
+
+
+@pytest.mark.slow
+def test_steps_of_molecular_dynamics(tmp_path: Path):
+    output = tmp_path / "md.json"
+    run("md.py", output, "--only", "eager|MACE", "--atoms", "8", "64", "--clock", "process")
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["refused"] == {"MACE": "no environment given"}
+    small, large = (found["atoms"][n]["hermnet painn eager"]["seconds"] for n in ("8", "64"))
+    assert len(small) == len(large) == 1
+    assert min(small + large) > 0

@@ -1,0 +1,140 @@
+"""Steps of molecular dynamics in a second against the number of atoms, through ASE.
+
+Silicon at 300 K, NVE, each package with its own ASE calculator and neighbor list, with models of
+like size whose weights are random. Contenders live in processes of their own and take turns.
+
+    python benchmarks/md.py --peer schnetpack=/envs/spk/bin/python mace=/envs/mace/bin/python
+    HERMNET_PEERS=/envs python benchmarks/md.py --atoms 64 512 4096
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from contenders import Contender, Process, Refused, environments, ours
+from measure import machine, parser, write
+from systems import save, silicon
+
+SERVER = Path(__file__).parent / "peers" / "simulate.py"
+ATOMS = (64, 216, 512, 1728, 4096, 8000, 13824, 32768)
+_SIZE = {"cutoff": 5.0, "n_layers": 3, "n_radial": 20}
+_NEQUIP = {"n_channels": 32, "lmax": 1, "radial_hidden": 64, "radial_layers": 2}
+_ROUND = 1.0  # seconds that a round of one contender takes at least
+
+
+def contenders() -> list[Contender]:
+    """Ours first: ratios are to it."""
+    small = {"name": "nequip", "radial_hidden": 64, "radial_layers": 2}
+    return [
+        ours("hermnet painn compiled", "painn", "none", "compiled", n_channels=64),
+        ours("hermnet painn eager", "painn", "none", "eager", n_channels=64),
+        ours("hermnet nequip compiled", small, "none", "compiled", n_channels=32, lmax=1),
+        Contender("SchNetPack PaiNN", "schnetpack", {**_SIZE, "kind": "PaiNN", "n_channels": 64}),
+        Contender("NequIP", "nequip", {**_SIZE, **_NEQUIP}),
+        Contender("MACE", "mace", {**_SIZE, "n_layers": 2, "irreps": "64x0e+64x1o"}),
+    ]
+
+
+class Rival:
+    """A contender that simulates.
+
+    Raises:
+        Refused: if it does not start.
+    """
+
+    def __init__(self, contender: Contender, known: dict[str, str], request: dict) -> None:
+        self.name = contender.name
+        if contender.package not in known:
+            raise Refused("no environment given")
+        self._process = Process(contender.package, known[contender.package], SERVER)
+        try:
+            self._process.ask("load", model=dict(contender.model), **request)
+        except Refused:
+            self._process.close()
+            raise
+
+    def start(self, repeats: int, clock: str) -> float:
+        """Begin with a crystal; returns seconds of a step."""
+        self._process.ask("start", repeats=repeats)
+        return self.seconds(1, clock)
+
+    def seconds(self, times: int, clock: str) -> float:
+        """Of a step, the mean of so many."""
+        return float(self._process.ask("step", times=times)[clock]) / times
+
+    def close(self) -> None:
+        """End it."""
+        self._process.close()
+
+
+def measure(rivals: list[Rival], n_atoms: int, options: Any) -> dict[str, Any]:
+    """Rounds of all rivals on a crystal of so many atoms."""
+    running, found = [], {}
+    repeats = round((n_atoms / 8) ** (1 / 3))
+    for rival in list(rivals):
+        try:
+            first = rival.start(repeats, options.clock)
+            running.append((rival, max(1, min(20, round(_ROUND / max(first, 1e-6))))))
+            found[rival.name] = {"seconds": []}
+        except Refused as reason:  # out of memory ends its process
+            found[rival.name] = {"refused": str(reason)}
+            rivals.remove(rival)
+            print(f"  {rival.name}: {reason}", flush=True)
+    end = time.perf_counter() + options.seconds
+    for index in range(options.rounds):
+        if index >= 3 and time.perf_counter() > end:
+            break
+        first = index % max(1, len(running))
+        for rival, times in running[first:] + running[:first]:
+            found[rival.name]["seconds"].append(rival.seconds(times, options.clock))
+    return found
+
+
+def show(found: dict[str, Any], n_atoms: int) -> None:
+    """A line for each contender, with the ratio of its steps per second to those of the first."""
+    ran = {name: one["seconds"] for name, one in found.items() if one.get("seconds")}
+    reference = next(iter(ran.values()), [])
+    for name, seconds in ran.items():
+        ratio = median(a / b for a, b in zip(reference, seconds, strict=True))
+        print(f"  {n_atoms:6d} {name:26s} {1 / median(seconds):9.2f} steps/s  x{ratio:.2f}")
+
+
+def main() -> None:
+    """Run, print, save."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--atoms", nargs="+", type=int, default=list(ATOMS))
+    options.add_argument("--peer", nargs="+", default=[], metavar="NAME=PYTHON", help="(none)")
+    options.add_argument("--only", default="", help="regular expression that names match")
+    options.add_argument("--seconds", type=float, default=60.0, help="of rounds of a size (60)")
+    given = options.parse_args()
+    known = environments(given.peer)
+    rivals, refused = [], {}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "cell.npz"
+        save(silicon(1), file)
+        request = {"file": str(file), "threads": given.threads, "device": given.device}
+        for contender in (c for c in contenders() if re.search(given.only, c.name)):
+            try:
+                rivals.append(Rival(contender, known, request))
+            except Refused as reason:
+                refused[contender.name] = str(reason)
+                print(f"{contender.name}: {reason}", flush=True)
+        found = {}
+        for n_atoms in given.atoms:
+            if rivals:
+                found[str(n_atoms)] = measure(rivals, n_atoms, given)
+                show(found[str(n_atoms)], n_atoms)
+        for rival in rivals:
+            rival.close()
+    about = {"clock": given.clock, "machine": machine(given.threads, torch.device(given.device))}
+    write(given.output, "md", {**about, "refused": refused, "atoms": found})
+
+
+if __name__ == "__main__":
+    main()
