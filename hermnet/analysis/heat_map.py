@@ -33,7 +33,7 @@ def heat_map(
         is_logarithmic: whether orders of magnitude count.
         norm: of the colours; by default from the values.
         colours: name of a colour map.
-        number: how to write a number, such as ``{:.2f}``; by default in few characters.
+        number: how to write a number, such as ``{:z.2f}``; by default in few characters.
     """
     from matplotlib import colormaps  # late: its import takes a second
 
@@ -69,7 +69,8 @@ def norm_of(values: Array, is_logarithmic: bool) -> Any:
     low, high = float(there.min()), float(there.max())
     if is_logarithmic and high > low:
         return LogNorm(low, high)
-    return Normalize(min(low, 0.0) if high > 0 else low, high if high > low else low + 1.0)
+    start = min(low, 0.0) if high > 0 else low
+    return Normalize(start, high if high > start else start + 1.0)
 
 
 def colour_bar(axis: Any, image: Any, **options: Any) -> None:

@@ -33,7 +33,7 @@ def draw_matrices(found: Findings, path: Path) -> bool:
     for depth, (axis, one) in enumerate(zip(axes, layers, strict=False), start=1):
         largest = max(_LEAST, float(np.nanmax(np.abs(one.cosine - np.eye(len(names))))))
         norm = Normalize(-largest, largest)
-        heat_map(axis, one.cosine, names, norm=norm, colours="RdBu_r", number="{:.2f}")
+        heat_map(axis, one.cosine, names, norm=norm, colours="RdBu_r", number="{:z.2f}")
         axis.set_title(f"cosine of weights, interaction {depth}", fontsize=10)
     if found.exchange is not None:
         _exchange(axes[-1], found, names)
