@@ -66,9 +66,11 @@ def _quantities(found: Findings) -> list[Quantity]:
 
     unit = found.units[found.main]
     every = found.relations
-    edges = [f.training_edges if f.training_edges is not None else f.edges for f in every]
+    edges = ("training edges", of([f.training_edges for f in every]))
+    if all(f.training_edges is None for f in every):
+        edges = ("edges in these frames", of([f.edges for f in every]))
     rises = [found.rise(f, found.main) for f in every]
-    quantities = [Quantity("training edges", of(edges), is_logarithmic=True)]
+    quantities = [Quantity(*edges, is_logarithmic=True)]
     if found.errors.served:
         served = of([f.served for f in every])
         quantities.append(Quantity("force MAE on the atoms it changes, meV/A", served))
