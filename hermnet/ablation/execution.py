@@ -118,8 +118,8 @@ def _arguments(folder: AblationFolder, name: str) -> list[str]:
 
 def _environment(threads: int, device: str | None) -> Mapping[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
-    for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment.setdefault(key, str(threads))
+    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    environment.setdefault("MKL_NUM_THREADS", environment["OMP_NUM_THREADS"])
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     return {**environment, "PYTHONUNBUFFERED": "1", "HERMNET_PARENT": str(os.getpid())}

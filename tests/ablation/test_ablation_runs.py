@@ -21,7 +21,7 @@ from hermnet.errors import InputError, InputErrors
 pytestmark = pytest.mark.slow
 GRID = ["--grid", "model.relations=none,vertex"]
 AXES = {"model.relations": ["none", "vertex"]}
-QUICK = ["trainer.logger=csv"]
+QUICK = ["trainer.logger=csv", "training.threads=1"]
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,8 @@ def test_runs_share_gpus_and_threads(monkeypatch: pytest.MonkeyPatch):
 def test_the_environment_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     from hermnet.ablation.execution import _environment
 
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "1")
     found = _environment(3, "5")
     assert (found["OMP_NUM_THREADS"], found["CUDA_VISIBLE_DEVICES"]) == ("3", "5")
@@ -73,6 +74,7 @@ def test_the_environment_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the user's choice
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     found = _environment(3, None)
+    assert found["MKL_NUM_THREADS"] == "2"  # torch goes by it
     assert (found["OMP_NUM_THREADS"], found["CUDA_VISIBLE_DEVICES"]) == ("2", "1")
 
 
