@@ -98,13 +98,14 @@ def training_step(
 ) -> Callable[[], Tensor]:
     """One step on energies and forces as an action: double backward and optimizer included."""
     function = loss_function("l2", 0.01)
+    parameters = list(potential.parameters())
 
     def step() -> Tensor:
         terms = loss_terms(potential(graph), graph, function)
         energy, forces = (terms[name].total / terms[name].count for name in ("energy", "forces"))
         loss = energy + 100.0 * forces
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]  # as in training
         optimizer.step()
         return loss.detach()
 

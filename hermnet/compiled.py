@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from torch.fx.experimental.symbolic_shapes import (
 from torch.utils import _pytree as pytree
 
 from hermnet.grouped import tracing
-from hermnet.kernels.message import plain_operators
+from hermnet.kernels.choice import plain_operators
 from hermnet.network import Indices
 from hermnet.potential import Potential, evaluate_eagerly
 
@@ -51,6 +51,8 @@ class CompiledEvaluator:
     def __init__(self) -> None:
         self._function: Any = None
         self._failed = False
+        self._owner: Potential | None = None
+        self._places: list[tuple[str, dict[str, Any], str]] = []
 
     def __reduce__(self) -> tuple[type[CompiledEvaluator], tuple[()]]:
         return CompiledEvaluator, ()  # compiled code stays; a copy traces anew
@@ -62,11 +64,13 @@ class CompiledEvaluator:
         if self._failed or vectors.requires_grad or not _traceable(vectors, indices):
             return evaluate_eagerly(potential, vectors, indices, create_graph)
         leaves = pytree.tree_leaves(indices)
-        tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
         try:
+            tensors = self._tensors(potential)
             if self._function is None:
                 graph = trace_energy_and_gradient(potential, tensors, vectors, indices, fused=True)
-                self._function = torch.compile(graph, dynamic=True)
+                # sizes are right by construction; to check each takes as long as small kernels
+                options = {"size_asserts": False}
+                self._function = torch.compile(graph, dynamic=True, options=options)
             with torch.set_grad_enabled(create_graph):
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
         except Exception as error:  # whatever the compiler cannot do, eager can
@@ -75,6 +79,20 @@ class CompiledEvaluator:
             warnings.warn(f"compilation failed, going on eagerly: {reason}", stacklevel=2)
             return evaluate_eagerly(potential, vectors, indices, create_graph)
         return energies, gradient
+
+    def _tensors(self, potential: Potential) -> dict[str, Tensor]:
+        """Parameters and buffers by name; to walk through the modules each time takes long."""
+        if self._owner is not potential:
+            self._owner = potential
+            self._places = [
+                (f"{prefix}.{name}" if prefix else name, own, name)
+                for prefix, module in potential.named_modules()
+                for own in (module._parameters, module._buffers)
+                for name, tensor in own.items()
+                if tensor is not None
+            ]
+        found = {path: own[name] for path, own, name in self._places}
+        return cast("dict[str, Tensor]", found)
 
 
 def _traceable(vectors: Tensor, indices: Indices) -> bool:

@@ -73,6 +73,10 @@ class RelationalGraph:
         n_rows = self.n_receivers * self.n_sides
         return self.by_side(segment_sum(messages, self.expansion.side_centers, n_rows))
 
+    def over_sides(self, sums: Tensor) -> Tensor:
+        """Sums on the rows `side_centers` added up over sides, (n_receivers, ...)."""
+        return sums if self.n_sides == 1 else sums.unflatten(0, (-1, self.n_sides)).sum(dim=1)
+
     def by_side(self, sums: Tensor) -> Tensor:
         """What `sum_by_side` gives, of sums on the rows `side_centers`."""
         rows = self.expansion.side_rows

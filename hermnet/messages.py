@@ -1,4 +1,4 @@
-"""Messages of scalars and vectors through a linear filter, summed where they are received."""
+"""Messages of scalars and vectors through filters, summed where they are received."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import torch
 from torch import Tensor
 
 from hermnet.geometry import RelationalGraph
-from hermnet.kernels.message import Edges, filtered_message, takes
+from hermnet.kernels import convolution, message
 from hermnet.relational import RelationalLinear
 from hermnet.segments import segment_sum
+
+
+def scalars_and_vectors(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (n, m, n_channels) as scalars (n, n_channels) and vectors (n, 3, n_channels)."""
+    s, v = up_to_vectors(x).split((1, 3), dim=1)  # one split: the derivative is one tensor
+    return s.squeeze(1), v
+
+
+def up_to_vectors(x: Tensor) -> Tensor:
+    """Features (n, m, n_channels) without degrees above 1, (n, 4, n_channels)."""
+    return x if x.shape[1] == 4 else x[:, :4]
 
 
 def vector_messages(
@@ -27,13 +38,13 @@ def vector_messages(
     """
     expansion = graph.expansion
     n_rows = graph.n_receivers * graph.n_sides
-    if takes(phi, v, graph.enveloped):
+    if message.takes(phi, v, graph.enveloped):
         basis = graph.enveloped
         weight = linear.matrices(basis.shape[1])
-        edges = Edges(
+        edges = message.Edges(
             expansion.offsets, expansion.side_centers, graph.neighbors, expansion.neighbor_atoms
         )
-        return filtered_message(phi, v, basis, graph.directions, weight, edges, n_rows)
+        return message.filtered_message(phi, v, basis, graph.directions, weight, edges, n_rows)
     f = linear(graph.enveloped, expansion.offsets)
     # Three products of contiguous thirds: a third of the whole product is a strided view, on
     # which everything that follows, derivatives included, is slower.
@@ -45,3 +56,18 @@ def vector_messages(
     dv = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * moved
     sums = [segment_sum(m, expansion.side_centers, n_rows) for m in (scalar.unsqueeze(1), dv)]
     return torch.cat(sums, dim=1)
+
+
+def product_messages(graph: RelationalGraph, values: Tensor, weights: Tensor) -> Tensor:
+    """``sum_j values_j weights_ij`` on the receiving copies, (n_receivers, n_channels).
+
+    Args:
+        graph: the union of the relation subgraphs.
+        values: (n_sources, n_channels).
+        weights: (n_edges, n_channels).
+    """
+    if not convolution.takes(values, weights):
+        return graph.sum_messages(values.index_select(0, graph.neighbors) * weights)
+    n_rows = graph.n_receivers * graph.n_sides
+    rows = graph.expansion.side_centers
+    return graph.over_sides(convolution.product_sum(values, weights, rows, graph.neighbors, n_rows))

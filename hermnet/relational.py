@@ -246,7 +246,7 @@ class RelationalLinear(nn.Module):
         if x.dim() > 2:
             offsets = offsets * math.prod(x.shape[1:-1])
         if weights.shape[0] == 1:
-            y = self._one(rows, weights[0])
+            y = self._one(rows, weights.squeeze(0))
         else:
             y = self._many(rows, weights, offsets)
         return y.view(*x.shape[:-1], y.shape[-1])
@@ -254,6 +254,8 @@ class RelationalLinear(nn.Module):
     def _one(self, rows: Tensor, weight: Tensor) -> Tensor:
         if self.has_bias:
             return torch.addmm(weight[-1], rows, weight[:-1])
+        if rows.shape[1] == self.n_in:
+            return rows @ weight
         return rows @ F.pad(weight, (0, 0, 0, rows.shape[1] - self.n_in))
 
     def _many(self, rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from hermnet.checks import (
 )
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import collate
-from hermnet.kernels.message import plain_operators
+from hermnet.kernels.choice import plain_operators
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential

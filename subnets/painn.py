@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph, soft_norm
-from hermnet.messages import vector_messages
+from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.subnetwork import Interaction, Shape
 
 
@@ -59,17 +59,17 @@ class PaiNN(Interaction):
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """See `Interaction.forward`."""
         message = self._message(x, graph)
-        x = graph.at_receivers(x)[:, :4] + message
+        x = graph.at_receivers(up_to_vectors(x)) + message
         return message + self._update(x, graph.expansion.receivers.offsets)
 
     def _message(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         offsets = graph.expansion.sources.offsets
-        phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
-        sums = vector_messages(graph, phi, x[:, 1:4], self.filter)
-        return sums if graph.n_sides == 1 else sums.unflatten(0, (-1, graph.n_sides)).sum(dim=1)
+        s, v = scalars_and_vectors(x)
+        phi = self.source_out(F.silu(self.source_in(graph.at_sources(s), offsets)), offsets)
+        return graph.over_sides(vector_messages(graph, phi, v, self.filter))
 
     def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
-        s, v = x[:, 0], x[:, 1:]
+        s, v = scalars_and_vectors(x)
         big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
         norm = soft_norm(big_v, self.epsilon)
         a = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)

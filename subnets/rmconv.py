@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph, soft_norm
-from hermnet.messages import vector_messages
+from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.subnetwork import Interaction, Shape
 
 
@@ -79,20 +79,21 @@ class RMConv(Interaction):
         radial = sums.mean(dim=1)
         weights = 1.0 + graph.sum_by_side(graph.envelope)  # (n_receivers, n_sides)
         means = sums[:, :, 1:] / weights[:, :, None, None]
-        x = graph.at_receivers(x)[:, :4] + radial
+        x = graph.at_receivers(up_to_vectors(x)) + radial
         return radial + self._angular_update(x, means, graph.expansion.receivers.offsets)
 
     def _messages(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """Sums of radial messages, (n_receivers * n_sides, 4, n_channels)."""
         offsets = graph.expansion.sources.offsets
-        phi = self.source_out(F.silu(self.source_in(graph.at_sources(x[:, 0]), offsets)), offsets)
-        return vector_messages(graph, phi, x[:, 1:4], self.filter)
+        s, v = scalars_and_vectors(x)
+        phi = self.source_out(F.silu(self.source_in(graph.at_sources(s), offsets)), offsets)
+        return vector_messages(graph, phi, v, self.filter)
 
     def _angular_update(self, x: Tensor, means: Tensor, offsets: Tensor) -> Tensor:
         """The change by the sides' means (n_receivers, n_sides, 3, n_channels)."""
         big_u, big_v = self.mix(means, offsets).chunk(2, dim=3)
         inner = (big_u * big_v.flip(1)).sum(dim=2).mean(dim=1)  # (n_receivers, n_channels)
-        s, v = x[:, 0], x[:, 1:]
+        s, v = scalars_and_vectors(x)
         norm = soft_norm(v, self.epsilon)
         g = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
         own, vector, angle = g.chunk(3, dim=1)

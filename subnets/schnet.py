@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph
+from hermnet.messages import product_messages
 from hermnet.subnetwork import Interaction, Shape
 
 
@@ -55,7 +56,7 @@ class SchNet(Interaction):
         s = self.source(graph.at_sources(x[:, 0]), graph.expansion.sources.offsets)
         w = self.filter_out(_shifted_softplus(self.filter_in(graph.radial, edges)), edges)
         w = w * graph.envelope.unsqueeze(1)  # (n_edges, n_filters)
-        total = graph.sum_messages(s.index_select(0, graph.neighbors) * w)
+        total = product_messages(graph, s, w)
         hidden = _shifted_softplus(self.update_in(total, receivers))
         ds: Tensor = self.update_out(hidden, receivers)
         return ds.unsqueeze(1)

@@ -21,41 +21,41 @@ from pathlib import Path
 from hermnet.host.caches import cache_folder
 
 _LOG = logging.getLogger("hermnet.kernels")
-_SOURCE = Path(__file__).with_name("message.cpp")
+_FOLDER = Path(__file__).parent
 _COMPILERS = ("g++", "clang++", "c++")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 _TIMEOUT = 300.0  # seconds
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The compiled code; None where it cannot be had, and why is logged once."""
+def library(name: str) -> ctypes.CDLL | None:
+    """The compiled code of ``<name>.cpp``; None where it cannot be had, and why is logged once."""
     if os.environ.get("HERMNET_KERNELS") == "0":
         return None
     try:
-        return ctypes.CDLL(str(_built()))
+        return ctypes.CDLL(str(_built(_FOLDER / f"{name}.cpp")))
     except (OSError, subprocess.SubprocessError) as error:
-        _LOG.info("no kernels of our own, going on with those of torch: %s", _reason(error))
+        _LOG.info("no kernels for %s, going on with those of torch: %s", name, _reason(error))
         return None
 
 
-def _built() -> Path:
+def _built(source: Path) -> Path:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler")
     folder = cache_folder() / "kernels"
-    path = folder / f"message-{_key(compiler)}.so"
+    path = folder / f"{source.stem}-{_key(source, compiler)}.so"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             made = Path(work) / path.name
-            _compile(compiler, made)
+            _compile(compiler, source, made)
             os.replace(made, path)  # whole or not at all, whoever else is at it
     return path
 
 
-def _compile(compiler: str, path: Path) -> None:
-    command = [compiler, *_FLAGS, "-o", str(path), str(_SOURCE)]
+def _compile(compiler: str, source: Path, path: Path) -> None:
+    command = [compiler, *_FLAGS, "-o", str(path), str(source)]
     try:
         _run([*command, "-fopenmp"])
     except subprocess.CalledProcessError:  # some compilers come without OpenMP: one thread then
@@ -66,10 +66,10 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT)
 
 
-def _key(compiler: str) -> str:
+def _key(source: Path, compiler: str) -> str:
     """Code, compiler and processor: what runs on one may stop the other."""
     parts = (
-        _SOURCE.read_text(encoding="utf-8"),
+        source.read_text(encoding="utf-8"),
         compiler,
         *_FLAGS,
         platform.machine(),

@@ -9,29 +9,16 @@ loss on forces needs. Neither first nor second derivative can be differentiated 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hermnet.kernels.choice import SUFFIX, may_take
 from hermnet.kernels.library import library
 
-_SUFFIX = {torch.float32: "float", torch.float64: "double"}
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
-_plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
-
-
-@contextmanager
-def plain_operators(plain: bool = True) -> Iterator[None]:
-    """Inside the `with` block use operators of torch only, for what must run without this code."""
-    token = _plain.set(plain)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
 
 
 class Edges(NamedTuple):
@@ -66,13 +53,8 @@ def filtered_message(
 
 def takes(phi: Tensor, v: Tensor, basis: Tensor) -> bool:
     """Whether there is a kernel for these."""
-    return (
-        not _plain.get()
-        and all(t.device.type == "cpu" and t.dtype == phi.dtype for t in (phi, v, basis))
-        and phi.dtype in _SUFFIX
-        and v.shape[-1] * phi.element_size() % _ALIGNMENT == 0
-        and library() is not None
-    )
+    aligned = v.shape[-1] * phi.element_size() % _ALIGNMENT == 0
+    return may_take(phi, v, basis) and aligned and library("message") is not None
 
 
 _LIBRARY = torch.library.Library("hermnet", "FRAGMENT")
@@ -115,7 +97,7 @@ def _call(
     ]
     pointers = [*edges, *inputs, grad, *tangents, *results]
     words = sizes + [0 if t is None or t.numel() == 0 else t.data_ptr() for t in pointers]
-    function = getattr(library(), f"hermnet_message_{_SUFFIX[phi.dtype]}")
+    function = getattr(library("message"), f"hermnet_message_{SUFFIX[phi.dtype]}")
     function(which, (ctypes.c_int64 * len(words))(*words))
 
 

@@ -89,6 +89,11 @@ class PotentialTask(pl.LightningModule):
         self._log_loss("train_loss", loss, n_systems)
         return loss
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of the parameters only: without saying so, those of edge vectors come along."""
+        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        super().backward(loss, *args, inputs=wanted, **kwargs)
+
     def _log_loss(self, name: str, value: Tensor, n_systems: Any) -> None:
         self._losses.add(name, value, n_systems)
 

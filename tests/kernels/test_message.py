@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from hermnet.kernels import message
+from hermnet.kernels.choice import plain_operators
 from hermnet.kernels.library import library
-from hermnet.kernels.message import Edges, filtered_message, plain_operators, takes
+from hermnet.kernels.message import Edges, filtered_message, takes
 
-pytestmark = pytest.mark.skipif(library() is None, reason="there is no C++ compiler")
+pytestmark = pytest.mark.skipif(library("message") is None, reason="there is no C++ compiler")
 N_ROWS, N_SOURCES, N_ATOMS = 7, 9, 5
 
 
@@ -131,5 +132,5 @@ def test_where_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch):
     assert not takes(odd[0], odd[1][:, 1:4], odd[2]), "channels that fill no vector"
     with plain_operators():
         assert not takes(phi, x[:, 1:4], basis)
-    monkeypatch.setattr(message, "library", lambda: None)
+    monkeypatch.setattr(message, "library", lambda _: None)
     assert not takes(phi, x[:, 1:4], basis)
