@@ -40,7 +40,7 @@ def vector_messages(
     n_rows = graph.n_receivers * graph.n_sides
     if message.takes(phi, v, graph.enveloped):
         basis = graph.enveloped
-        weight = linear.matrices(basis.shape[1])
+        weight = linear.stack()
         edges = message.Edges(
             expansion.offsets, expansion.side_centers, graph.neighbors, expansion.neighbor_atoms
         )

@@ -221,14 +221,6 @@ class RelationalLinear(nn.Module):
             if weight.dim() == 3:
                 weight[:, -1] = 0.0
 
-    def matrices(self, n_columns: int) -> Tensor:
-        """The matrices for rows of so many columns, (n_relations or 1, n_columns, n_out).
-
-        Only for a layer without biases; columns beyond `n_in` meet zeros.
-        """
-        weights: Tensor = self.stack()
-        return F.pad(weights, (0, 0, 0, n_columns - self.n_in))
-
     def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
         """Apply to rows sorted by relation.
 

@@ -18,7 +18,13 @@
 namespace {
 
 constexpr int64_t BLOCK = 64;  // edges
-constexpr int64_t ROWS = 6;    // of a tile of the matrix product: 6 x 2 vectors fill the registers
+constexpr int64_t AHEAD = 2;
+// A tile of the matrix product is as many rows and vectors as the registers hold.
+#ifdef __AVX512F__
+constexpr int LONG = 64, ROWS = 8, WIDE = 3;  // bytes of a vector; 32 registers
+#else
+constexpr int LONG = 32, ROWS = 6, WIDE = 2;  // 16 registers
+#endif
 
 // A vector of N bytes that may lie anywhere.
 template <typename T, int N>
@@ -90,21 +96,22 @@ inline void strip(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, T*
     tile<T, N, 1, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
 }
 
-// C (m, columns) = or += A (m, n) B (n, columns); columns is a multiple of the vector's size.
+// C (m, columns) = or += A (m, n) B (n, columns); columns is a multiple of half a vector.
 template <typename T, int N>
 void product(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, int64_t columns, T* c,
              int64_t ldc, bool plus) {
   constexpr int64_t L = Pack<T, N>::size;
   int64_t j = 0;
-  for (; j + 2 * L <= columns; j += 2 * L)
-    strip<T, N, 2>(a, b + j, ldb, m, n, c + j, ldc, plus);
-  for (; j < columns; j += L) strip<T, N, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
+  for (; j + WIDE * L <= columns; j += WIDE * L)
+    strip<T, N, WIDE>(a, b + j, ldb, m, n, c + j, ldc, plus);
+  for (; j + L <= columns; j += L) strip<T, N, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
+  if (j < columns) strip<T, N / 2, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
 }
 
 // What Python passes: eight bytes each, in this order. Pointers that are not wanted are null.
 template <typename T>
 struct Args {
-  int64_t n_edges, n_slots, n_matrices, n_channels, n_basis, n_threads;
+  int64_t n_edges, n_slots, n_matrices, n_channels, n_basis, basis_stride, n_threads;
   int64_t n_sources, n_atoms, v_stride, tv_stride;
   const int32_t* ends;  // (n_slots), where the edges of each slot end
   const int64_t *rows, *neighbors, *atoms;  // (n_edges): receiving row, row of phi, row of v
@@ -125,8 +132,8 @@ class Worker {
  public:
   Worker(const Args<T>& args, T* d_phi, T* d_v)
       : a(args), C(args.n_channels), K(args.n_basis), d_phi(d_phi), d_v(d_v) {
-    const int64_t L = Pack<T, N>::size;
-    padded = (K + L - 1) / L * L;
+    const int64_t half = Pack<T, N / 2>::size;
+    padded = (K + half - 1) / half * half;
     f.resize(BLOCK * 3 * C);
   }
 
@@ -161,6 +168,7 @@ class Worker {
 
   void forward(const Block<T>& b) {
     filters(b, a.basis, b.weight, f, false);
+    for (int64_t k = 0; k < b.count; ++k) prefetch(b.first + k, false);
     for (int64_t k = 0; k < b.count;) {
       const int64_t row = a.rows[b.first + k];
       int64_t n = k + 1;
@@ -176,6 +184,7 @@ class Worker {
     filters(b, a.basis, b.weight, f, false);
     for (int64_t k = 0; k < b.count; ++k) {
       const int64_t e = b.first + k, j = a.neighbors[e];
+      if (k + AHEAD < b.count) prefetch(e + AHEAD, true);
       const T *p = a.phi + j * 3 * C, *v = a.v + a.atoms[e] * a.v_stride;
       const T *g = a.grad + a.rows[e] * 4 * C, *fe = f.data() + k * 3 * C;
       const T x = a.dirs[3 * e], y = a.dirs[3 * e + 1], z = a.dirs[3 * e + 2];
@@ -230,6 +239,7 @@ class Worker {
     const std::vector<T> nothing(3 * C, T(0));
     for (int64_t k = 0; k < b.count; ++k) {
       const int64_t e = b.first + k, j = a.neighbors[e], i = a.atoms[e];
+      if (k + AHEAD < b.count) prefetch(e + AHEAD, true);
       const T *p = a.phi + j * 3 * C, *v = a.v + i * a.v_stride, *g = a.grad + a.rows[e] * 4 * C;
       const T* tp = a.t_phi ? a.t_phi + j * 3 * C : nothing.data();
       const T* tv = a.t_v ? a.t_v + i * a.tv_stride : nothing.data();
@@ -299,6 +309,23 @@ class Worker {
   }
 
  private:
+  void prefetch(int64_t e, bool gradients) {
+    const int64_t bytes = 3 * C * sizeof(T);
+    const char* p = reinterpret_cast<const char*>(a.phi + a.neighbors[e] * 3 * C);
+    const char* v = reinterpret_cast<const char*>(a.v + a.atoms[e] * a.v_stride);
+    for (int64_t k = 0; k < bytes; k += 64) {
+      __builtin_prefetch(p + k);
+      __builtin_prefetch(v + k);
+    }
+    if (!gradients) return;
+    const char* dp = reinterpret_cast<const char*>(d_phi + a.neighbors[e] * 3 * C);
+    const char* dv = reinterpret_cast<const char*>(d_v + a.atoms[e] * 3 * C);
+    for (int64_t k = 0; k < bytes; k += 64) {
+      if (d_phi) __builtin_prefetch(dp + k, 1);
+      if (d_v) __builtin_prefetch(dv + k, 1);
+    }
+  }
+
   const Args<T>& a;
   const int64_t C, K;
   T *d_phi, *d_v;
@@ -313,7 +340,7 @@ class Worker {
   }
 
   void filters(const Block<T>& b, const T* basis, const T* weight, std::vector<T>& to, bool plus) {
-    product<T, N>({basis + b.first * K, K, 1}, weight, 3 * C, b.count, K, 3 * C, to.data(), 3 * C,
+    product<T, N>({basis + b.first * a.basis_stride, a.basis_stride, 1}, weight, 3 * C, b.count, K, 3 * C, to.data(), 3 * C,
                   plus);
   }
 
@@ -324,13 +351,13 @@ class Worker {
                   wide.data(), padded, false);
     for (int64_t k = 0; k < b.count; ++k)
       for (int64_t n = 0; n < K; ++n) {
-        T& to = a.d_basis[(b.first + k) * K + n];
+        T& to = a.d_basis[(b.first + k) * a.basis_stride + n];
         to = (plus ? to : T(0)) + wide[k * padded + n];
       }
   }
 
   void to_weight(const Block<T>& b, const T* basis, const std::vector<T>& grad) {
-    product<T, N>({basis + b.first * K, 1, K}, grad.data(), 3 * C, K, b.count, 3 * C, b.d_weight,
+    product<T, N>({basis + b.first * a.basis_stride, 1, a.basis_stride}, grad.data(), 3 * C, K, b.count, 3 * C, b.d_weight,
                   3 * C, true);
   }
 
@@ -417,8 +444,8 @@ void order(int which, const Args<T>& a) {
 template <typename T>
 void any(int which, const Args<T>& a) {
   if (a.n_edges == 0) return;
-  if (a.n_channels * sizeof(T) % 64 == 0)
-    order<T, 64>(which, a);
+  if (a.n_channels * sizeof(T) % LONG == 0)
+    order<T, LONG>(which, a);
   else
     order<T, 16>(which, a);
 }

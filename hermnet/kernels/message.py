@@ -38,7 +38,7 @@ def filtered_message(
     Args:
         phi: (n_sources, 3 n_channels), parts s, r and v.
         v: (n_atoms, 3, n_channels).
-        basis: (n_edges, n_basis).
+        basis: (n_edges, n_basis or more); columns beyond those of the weights are ignored.
         dirs: (n_edges, 3).
         weight: (n_slots or 1, n_basis, 3 n_channels).
         edges: the edges.
@@ -88,6 +88,7 @@ def _call(
         ends.shape[0],
         weight.shape[0],
         v.shape[2],
+        weight.shape[1],
         basis.shape[1],
         torch.get_num_threads(),
         phi.shape[0],
@@ -132,8 +133,8 @@ def _empty(like: Tensor, wanted: int, zero: bool) -> Tensor:
 
 
 def _gradients(inputs: Sequence[Tensor], needs: int) -> tuple[Tensor, ...]:
-    """Room for the gradients; basis and directions are written once and need no zeros."""
-    return tuple(_empty(t, needs >> k & 1, zero=k not in (2, 3)) for k, t in enumerate(inputs))
+    """Room for the gradients; that of the directions is written once and needs no zeros."""
+    return tuple(_empty(t, needs >> k & 1, zero=k != 3) for k, t in enumerate(inputs))
 
 
 def _message_first(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
