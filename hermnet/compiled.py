@@ -69,7 +69,7 @@ class CompiledEvaluator:
             if self._function is None:
                 graph = trace_energy_and_gradient(potential, tensors, vectors, indices, fused=True)
                 # sizes are right by construction; to check each takes as long as small kernels
-                options = {"size_asserts": False}
+                options: dict[str, Any] = {"size_asserts": False}
                 self._function = torch.compile(graph, dynamic=True, options=options)
             with torch.set_grad_enabled(create_graph):
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
