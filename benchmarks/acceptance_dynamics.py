@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
+from acceptance_crystals import keep_picture
 from ase import Atoms
 from ase.build import bulk, molecule
 from numpy.typing import NDArray
@@ -184,7 +184,7 @@ def water(work: Work) -> dict[str, Any]:
             total = np.maximum(model[key], data[key]) * data["r_A"] ** 2
             peak = {n: _peak(c, key, outside) for n, c in (("model", model), ("data", data))}
             found[pair] = {"shared_area": float(overlap.sum() / total.sum()), "peaks": peak}
-    shutil.copy(work.folder / "water_md" / "md.png", work.results / "water_md.png")
+    keep_picture(work.folder / "water_md" / "md.png", work.results / "water_md.png")
     found["validation_errors"] = work.read("runs/water/results.json")["val"]
     return found
 

@@ -60,7 +60,7 @@ class Elasticity(Report):
     def lines(self) -> list[str]:
         """See `Report.lines`."""
         lines = ["elastic constants in GPa, xx yy zz yz xz xy"]
-        lines += ["  " + " ".join(f"{value:9.2f}" for value in row) for row in self.tensor]
+        lines += ["  " + " ".join(f"{v:9.2f}" for v in row) for row in self.tensor.round(2) + 0.0]
         if not self.stable:
             return [*lines, "NOT stable: an eigenvalue is not positive, there are no averages"]
         means = self.averages
@@ -148,7 +148,7 @@ def _draw_tensor(axis: Any, tensor: Array) -> None:
     axis.set(xticks=range(6), yticks=range(6), xticklabels=_COMPONENTS, yticklabels=_COMPONENTS)
     axis.grid(False)
     axis.set_title("elastic constants, GPa")
-    for (row, column), value in np.ndenumerate(tensor):
+    for (row, column), value in np.ndenumerate(tensor.round(1) + 0.0):  # no zero with a sign
         colour = "white" if abs(value) > 0.6 * largest else "black"
         axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=8)
 
