@@ -24,6 +24,7 @@ from hermnet import HermNetCalculator, InputError, cli
 from hermnet.engines.ipi import Address, serve
 
 ELEMENTS = (1, 6, 8)
+DIGITS = 1e-4  # eV; i-PI writes positions with six digits
 needs_ipi = pytest.mark.skipif(find_spec("ipi") is None, reason="i-PI is not installed")
 TEXT = (Path(__file__).parents[2] / "docs" / "ipi.md").read_text(encoding="utf-8")
 NVT = re.compile(r"mode='nvt'|<thermostat.*?</thermostat>", flags=re.DOTALL)
@@ -49,14 +50,14 @@ def run_ipi(folder: Path, checkpoint: Path, name: str, text: str) -> str:
     ase.io.write(folder / "start.xyz", atoms, format="xyz")
     (folder / "input.xml").write_text(text.replace("<address>ethanol", f"<address>{name}"))
     client = [sys.executable, "-m", "hermnet.cli", "serve-ipi", "ethanol.xyz"]
-    client += ["--checkpoint", str(checkpoint), "--socket", name]
+    client += ["--checkpoint", str(checkpoint), "--socket", name, "--wait", "300"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = [str(Path(sys.executable).with_name("i-pi")), "input.xml"]
     with subprocess.Popen(server, cwd=folder, **quiet) as ipi:
         try:
-            done = subprocess.run(client, cwd=folder, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(client, cwd=folder, capture_output=True, text=True, timeout=400)
             assert done.returncode == 0, done.stderr
-            assert ipi.wait(60) == 0
+            assert ipi.wait(100) == 0
         finally:
             ipi.kill()
     return done.stdout
@@ -73,13 +74,13 @@ def test_ipi_simulates_at_constant_energy(checkpoint: Path, tmp_path: Path, name
     assert "i-PI has ended; 11 structures computed" in printed
     _, _, conserved, potential = np.loadtxt(tmp_path / "ethanol.out").T
     assert len(conserved) == 11
-    assert np.ptp(conserved) < 1e-3 < np.ptp(potential)
+    assert np.ptp(conserved) < 1e-3 < 1e-2 < np.ptp(potential)
     frames = ase.io.read(tmp_path / "ethanol.pos_0.xyz", index=":", format="xyz")
     energies = []
     for atoms in frames:
         atoms.calc = HermNetCalculator(checkpoint)
         energies.append(atoms.get_potential_energy())
-    np.testing.assert_allclose(potential, energies, atol=1e-5)
+    np.testing.assert_allclose(potential, energies, rtol=0, atol=DIGITS)
 
 
 @needs_ipi
@@ -89,14 +90,14 @@ def test_ipi_runs_the_documented_path_integral(checkpoint: Path, tmp_path: Path,
     printed = run_ipi(tmp_path, checkpoint, name, text)
     assert "i-PI has ended; 44 structures computed" in printed  # 4 beads, 10 steps and the start
     _, _, conserved, potential = np.loadtxt(tmp_path / "ethanol.out").T
-    assert np.ptp(conserved) < 1e-3 < np.ptp(potential)
+    assert np.ptp(conserved) < 1e-3 < 1e-2 < np.ptp(potential)
     beads = [ase.io.read(tmp_path / f"ethanol.pos_{k}.xyz", format="xyz") for k in range(4)]
     energies = []
     for atoms in beads:
         atoms.calc = HermNetCalculator(checkpoint)
         energies.append(atoms.get_potential_energy())
     assert np.ptp(energies) > 0.0
-    assert potential[-1] == pytest.approx(np.mean(energies), abs=1e-5)
+    assert potential[-1] == pytest.approx(np.mean(energies), abs=DIGITS)
 
 
 def test_energy_forces_and_virial_of_a_crystal_arrive(tmp_path: Path, name: str):
