@@ -39,6 +39,8 @@ _PUBLIC = {
     "load_model": "hermnet.checkpoints.checkpoint",
     "load_potential": "hermnet.checkpoints.checkpoint",
     "HermNetCalculator": "hermnet.calculator",
+    "ExportedPotential": "hermnet.export.exported",
+    "load_exported": "hermnet.export.exported",
     "predict_batches": "hermnet.run.prediction",
     "predict_properties": "hermnet.run.prediction",
     "to_atoms": "hermnet.run.prediction",

@@ -17,6 +17,7 @@ from hermnet.compiled import CompiledEvaluator
 from hermnet.data.validity import check_linked, refuse
 from hermnet.elements import symbol
 from hermnet.errors import InputError
+from hermnet.export.exported import ExportedPotential, load_exported
 from hermnet.familiarity import Familiarity
 from hermnet.graph import AtomicGraph
 from hermnet.memory import check_memory
@@ -29,6 +30,7 @@ from hermnet.skin import SkinNeighbors
 Array = NDArray[np.float64]
 _ENERGIES = ("energy", "free_energy", "energies", "forces", "stress", "stresses")
 _SPREADS = ("energy_std", "forces_std")
+_Potential = Potential | ExportedPotential
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx yy zz yz xz xy
 
 
@@ -52,7 +54,8 @@ class HermNetCalculator(Calculator):
     a copy (`copy.deepcopy`) shares nothing with its original, and both may compute at one time.
 
     Args:
-        checkpoints: of one or several runs, such as ``runs/quickstart/checkpoints/best.ckpt``.
+        checkpoints: of one or several runs, such as ``runs/quickstart/checkpoints/best.ckpt``, or
+            files that `hermnet export` has compiled (``.pt2``).
         device: where to compute; by default on the GPU where there is one.
         dtype: ``float32`` or ``float64``; by default as trained.
         compile: whether to compile the potentials at their first use, for long simulations.
@@ -79,18 +82,20 @@ class HermNetCalculator(Calculator):
         if not paths:
             raise InputError("a calculator needs at least one checkpoint")
         self.device = usable_device(device)
-        models = [load_model(path, self.device, dtype) for path in paths]
+        models = [_load(path, self.device, dtype) for path in paths]
+        if device is None and isinstance(models[0], ExportedPotential):
+            self.device = models[0].device
         loaded = list(zip(map(str, paths), models, strict=True))
         self._familiar = [
-            (model, Familiarity(read_checkpoint(path).relations)) for path, model in loaded
+            (model, Familiarity(read_checkpoint(path).relations))
+            for path, model in loaded
+            if isinstance(model, Network)
         ]
         self._compiled = compile
-        self.potentials = [model for model in models if isinstance(model, Potential)]
-        self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, Potential)]
-        for model in models:
-            model.requires_grad_(False)
+        self.potentials = [m for m in models if isinstance(m, _Potential)]
+        self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, _Potential)]
         for potential in self.potentials:
-            if compile:
+            if compile and isinstance(potential, Potential):
                 potential.evaluate = CompiledEvaluator()
         self.implemented_properties = self._implemented()
         self.elements = _common_elements(loaded)
@@ -149,7 +154,8 @@ class HermNetCalculator(Calculator):
         for model, familiar in self._familiar:
             familiar.check(model, linked)
         for potential in () if self._compiled else self.potentials[:1]:
-            check_memory(potential, linked)
+            if isinstance(potential, Potential):
+                check_memory(potential, linked)
         self._n_checked = self.n_searches
         return linked
 
@@ -165,6 +171,16 @@ class HermNetCalculator(Calculator):
             results["energy_std"] = float(np.std([one["energy"] for one in found]))
             results["forces_std"] = np.std([one["forces"] for one in found], axis=0)
         return results
+
+
+def _load(path: str | Path, device: torch.device, dtype: str | None) -> Network | ExportedPotential:
+    if Path(path).suffix != ".pt2":
+        return load_model(path, device, dtype).requires_grad_(False)
+    exported = load_exported(path)
+    compiled = exported.description.dtype
+    if dtype not in (None, compiled):
+        raise InputError(f"{path} was compiled for {compiled}; export it again for {dtype}")
+    return exported
 
 
 def _arrays(prediction: Prediction) -> dict[str, Array]:
@@ -197,16 +213,17 @@ def usable_device(device: torch.device | str | None) -> torch.device:
         raise InputError(f"the device '{name}' cannot be used: {reason}") from error
 
 
-def _of_dipoles(model: Network, path: str) -> PropertyModel:
+def _of_dipoles(model: Network | ExportedPotential, path: str) -> PropertyModel:
     if isinstance(model, PropertyModel) and [t.from_dipole for t in model.targets] == [True]:
         return model
+    assert isinstance(model, Network)
     raise InputError(
         f"{path} holds a model of {', '.join(model.units)}; a calculator takes potentials and "
         "models of the dipole vector"
     )
 
 
-def _common_elements(models: Sequence[tuple[str, Network]]) -> tuple[int, ...]:
+def _common_elements(models: Sequence[tuple[str, Network | ExportedPotential]]) -> tuple[int, ...]:
     (first, known), *others = ((path, sorted(model.elements)) for path, model in models)
     for path, elements in others:
         if elements != known:

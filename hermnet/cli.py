@@ -20,6 +20,7 @@ from hermnet.analysis.commands import add_analyze
 from hermnet.arguments import Parser, Version
 from hermnet.engines.commands import add_engine_commands
 from hermnet.errors import InputError, Interrupted, LostProcessError, nearest
+from hermnet.export.commands import add_export_command
 from hermnet.properties.commands import add_property_commands
 
 if TYPE_CHECKING:
@@ -112,13 +113,16 @@ def _parser() -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     _add_runs(commands)
     actions = _add_data(commands)
     _add_list(commands)
-    inspect = commands.add_parser("inspect", help="what a checkpoint is", allow_abbrev=False)
+    inspect = commands.add_parser(
+        "inspect", help="what a checkpoint or an exported potential is", allow_abbrev=False
+    )
     inspect.add_argument("checkpoint", metavar="PATH")
     inspect.set_defaults(run=_inspect, parser="inspect")
     add_analyze(commands)
     add_property_commands(commands)
     add_engine_commands(commands)
     add_ablation_command(commands)
+    add_export_command(commands)
     parsers: dict[str, argparse.ArgumentParser] = {
         **commands.choices,
         **{f"data {k}": v for k, v in actions.choices.items()},

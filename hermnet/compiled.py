@@ -98,7 +98,7 @@ class CompiledEvaluator:
 def _traceable(vectors: Tensor, indices: Indices) -> bool:
     """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
     leaves = [vectors, *pytree.tree_leaves(indices)]
-    return all(t.shape[0] > 1 for t in leaves if not _is_constant(t))
+    return all(t.shape[0] > 1 for t in leaves if not is_constant(t))
 
 
 def trace_energy_and_gradient(
@@ -107,8 +107,12 @@ def trace_energy_and_gradient(
     vectors: Tensor,
     indices: Indices,
     fused: bool = False,
+    weights: Tensor | None = None,
 ) -> GraphModule:
     """``(*tensors, vectors, *leaves of indices) -> (atomic energies, dE/dd)`` as a graph.
+
+    With weights w it is ``(*tensors, vectors, w, *leaves of indices)``, and E the weighted sum of
+    atomic energies.
 
     Args:
         potential: the potential.
@@ -116,6 +120,7 @@ def trace_energy_and_gradient(
         vectors: (n_edges, 3) an example; the number of edges becomes symbolic.
         indices: an example; all its sizes but the number of relations become symbolic.
         fused: whether to use kernels of our own; without, other programs can run the graph too.
+        weights: (n_atoms,) float64 an example, or None.
     """
     leaves, structure = pytree.tree_flatten(indices)
     energy = _Energy(potential)
@@ -124,14 +129,16 @@ def trace_energy_and_gradient(
     def function(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         values = dict(zip(names, inputs, strict=False))
         d = inputs[len(names)].detach().requires_grad_()
-        rest = pytree.tree_unflatten(list(inputs[len(names) + 1 :]), structure)
+        rest = pytree.tree_unflatten(list(inputs[-len(leaves) :]), structure)
         energies = torch.func.functional_call(energy, values, (d, rest))
-        (gradient,) = torch.autograd.grad(energies.sum(), d, create_graph=True)
+        total = energies.sum() if weights is None else torch.dot(energies, inputs[len(names) + 1])
+        (gradient,) = torch.autograd.grad(total, d, create_graph=True)
         return energies, gradient
 
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
     fakes: list[Tensor] = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
-    fakes += [_with_symbolic_rows(mode, t) for t in (vectors, *leaves)]
+    rows = [vectors, *leaves] if weights is None else [vectors, weights, *leaves]
+    fakes += [_with_symbolic_rows(mode, tensor) for tensor in rows]
     with tracing(), plain_operators(not fused), torch.enable_grad():
         graph = make_fx(function, tracing_mode="symbolic")(*fakes)
     _remove_detach(graph)
@@ -139,13 +146,13 @@ def trace_energy_and_gradient(
 
 
 def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
-    rows = DimDynamic.STATIC if _is_constant(tensor) else DimDynamic.DYNAMIC
+    rows = DimDynamic.STATIC if is_constant(tensor) else DimDynamic.DYNAMIC
     sizes: Sequence[DimDynamic] = [rows] + [DimDynamic.STATIC] * (tensor.dim() - 1)
     context: Any = StatelessSymbolicContext(dynamic_sizes=list(sizes))
     return mode.from_tensor(tensor, symbolic_context=context)
 
 
-def _is_constant(tensor: Tensor) -> bool:
+def is_constant(tensor: Tensor) -> bool:
     """Whether indices are as many in every graph: the segment ends, one for each relation."""
     return tensor.dtype == torch.int32
 

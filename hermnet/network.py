@@ -64,9 +64,7 @@ class Network(nn.Module, ABC):
         self.cutoff = options.cutoff
         self.dtype = options.torch_dtype
         classes = element_classes(options.classes, self.elements)
-        types = torch.full((_N_NUMBERS,), -1)
-        types[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("type_of_number", types, persistent=False)
+        self.register_buffer("type_of_number", type_table(self.elements), persistent=False)
         self.register_buffer("class_of_type", torch.tensor(classes.of_type), persistent=False)
         self.type_of_number: Tensor
         self.class_of_type: Tensor
@@ -113,15 +111,7 @@ class Network(nn.Module, ABC):
 
     def types(self, atomic_numbers: Tensor) -> Tensor:
         """Index of each atom's element, (n_atoms,); an unknown element raises `InputError`."""
-        types = self.type_of_number.index_select(0, atomic_numbers)
-        # On an accelerator the look would wait for the device; data modules have checked already.
-        if types.device.type == "cpu" and bool((types < 0).any()):
-            strangers = sorted({int(z) for z in atomic_numbers[types < 0]})
-            raise InputError(
-                f"this model does not know {', '.join(map(symbol, strangers))}; "
-                f"it was trained on {', '.join(map(symbol, self.elements))}"
-            )
-        return types
+        return types_of(atomic_numbers, self.type_of_number, self.elements)
 
     def count_edges(self, facts: Facts) -> dict[str, int]:
         """Number of edges of each relation in a set of graphs, by the relation's label."""
@@ -139,6 +129,35 @@ class Network(nn.Module, ABC):
         x = nn.functional.pad(scalars, (0, 0, 0, rows - 1))  # higher degrees start at zero
         result: Tensor = self.router(x, vectors, indices.expansions)
         return result
+
+
+def type_table(elements: tuple[int, ...]) -> Tensor:
+    """For each atomic number its index among `elements`, -1 where it is none of them."""
+    types = torch.full((_N_NUMBERS,), -1)
+    types[list(elements)] = torch.arange(len(elements))
+    return types
+
+
+def types_of(atomic_numbers: Tensor, table: Tensor, elements: tuple[int, ...]) -> Tensor:
+    """Index of each atom's element, (n_atoms,).
+
+    Args:
+        atomic_numbers: (n_atoms,) int64.
+        table: from `type_table`.
+        elements: those that the model knows.
+
+    Raises:
+        InputError: for an element that it does not know.
+    """
+    types = table.index_select(0, atomic_numbers)
+    # On an accelerator the look would wait for the device; data modules have checked already.
+    if types.device.type == "cpu" and bool((types < 0).any()):
+        strangers = sorted({int(z) for z in atomic_numbers[types < 0]})
+        raise InputError(
+            f"this model does not know {', '.join(map(symbol, strangers))}; "
+            f"it was trained on {', '.join(map(symbol, elements))}"
+        )
+    return types
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,36 @@ def evaluate_eagerly(
             energies.sum(), vectors, create_graph=create_graph, materialize_grads=True
         )
     return (energies if create_graph else energies.detach()), gradient
+
+
+class Wanted(NamedTuple):
+    """What to sum the gradient by the edge vectors to."""
+
+    forces: bool = True
+    stress: bool = False
+    atomic_stresses: bool = False
+
+
+def prediction_from(
+    energies: Tensor, gradient: Tensor, vectors: Tensor, graph: AtomicGraph, wanted: Wanted
+) -> Prediction:
+    """Everything that follows from what an `Evaluator` gives.
+
+    Args:
+        energies: (n_atoms,) eV.
+        gradient: (n_edges, 3) ``dE/dd`` in eV/A.
+        vectors: (n_edges, 3) edge vectors d in A.
+        graph: the structures.
+        wanted: what to return beside energies.
+    """
+    by_atom = wanted.atomic_stresses
+    return Prediction(
+        energy=segment_sum(energies, graph.batch, graph.n_systems),
+        atomic_energies=energies,
+        forces=forces_from_edges(gradient, graph) if wanted.forces else None,
+        stress=stress_from_edges(gradient, vectors, graph) if wanted.stress else None,
+        atomic_stresses=atomic_stresses_from_edges(gradient, vectors, graph) if by_atom else None,
+    )
 
 
 @final
@@ -112,15 +142,8 @@ class Potential(Network):
             energies = self.atomic_energies(vectors, indices)
             return Prediction(segment_sum(energies, graph.batch, graph.n_systems), energies)
         energies, gradient = self.evaluate(self, vectors, indices, torch.is_grad_enabled())
-        return Prediction(
-            energy=segment_sum(energies, graph.batch, graph.n_systems),
-            atomic_energies=energies,
-            forces=forces_from_edges(gradient, graph) if forces else None,
-            stress=stress_from_edges(gradient, vectors, graph) if stress else None,
-            atomic_stresses=atomic_stresses_from_edges(gradient, vectors, graph)
-            if atomic_stresses
-            else None,
-        )
+        wanted = Wanted(forces, stress, atomic_stresses)
+        return prediction_from(energies, gradient, vectors, graph, wanted)
 
     def atomic_energies(self, vectors: Tensor, indices: Indices) -> Tensor:
         """Per-atom energies (n_atoms,) float64 in eV as a function of the edge vectors in A."""

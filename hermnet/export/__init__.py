@@ -1,0 +1,1 @@
+"""Potentials as files for other programs and without what training needs."""

@@ -1,0 +1,75 @@
+"""What an export does besides running machine code: types, relations, sums over edges."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import hermnet
+import structures
+from checkpoints import save_potential
+from hermnet import cli
+from hermnet.export.compiling import describe_export
+from hermnet.export.core import core_program
+from hermnet.export.description import KEY, Description
+from hermnet.export.exported import ExportedPotential
+from hermnet.neighbors import graph_from_atoms
+
+ELEMENTS = (1, 6, 7, 8, 16)
+HYBRID = {"default": "schnet", "O": {"name": "painn"}}
+
+
+def package(about: Description) -> bytes:
+    """A file that says this of itself and holds no code."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w") as file:
+        file.writestr("data/model_metadata.json", json.dumps({KEY: about.to_json()}))
+    return result.getvalue()
+
+
+def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The traced program stands in for its machine code, which takes a minute to make."""
+    checkpoint = save_potential(
+        tmp_path / "best.ckpt",
+        ELEMENTS,
+        relations="vertex",
+        subnet=HYBRID,
+        n_layers=1,
+    )
+    potential = hermnet.load_potential(checkpoint).requires_grad_(False)
+    about = describe_export(checkpoint, potential)
+    assert about.parts == ((0, 1, 2, -1, 3), (-1, -1, -1, 0, -1))
+    program = core_program(potential).module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
+    exported = ExportedPotential(package(about))
+    assert exported.description == about
+    for seed, n_atoms in ((1, 12), (2, 25)):
+        graph = graph_from_atoms(structures.mixture(seed, n_atoms), potential.cutoff)
+        found, expected = exported(graph), potential(graph)
+        for name in ("energy", "atomic_energies", "forces"):
+            one, other = getattr(found, name), getattr(expected, name)
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_inspect_runs_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    checkpoint = save_potential(tmp_path / "best.ckpt", (1, 8), relations="pair")
+    about = describe_export(checkpoint, hermnet.load_potential(checkpoint))
+    (tmp_path / "best.pt2").write_bytes(package(about))
+    assert cli.main(["inspect", str(tmp_path / "best.pt2")]) == 0
+    printed = capsys.readouterr().out
+    for line in (
+        "compiled for: cpu, ",
+        "elements: H, O",
+        "cutoff: 3 A, 2 layers",
+        "forces (eV/A)",
+        "  H-O  unknown",
+        "    relations: pair",
+    ):
+        assert line in printed
+    assert cli.main(["inspect", "nothing.pt2"]) == 2
+    assert "error: there is no exported potential nothing.pt2" in capsys.readouterr().err
