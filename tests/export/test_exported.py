@@ -95,8 +95,8 @@ SIZES = {
 @pytest.mark.parametrize("name", SIZES)
 def test_one_file_for_all_sizes(file: Path, potential: hermnet.Potential, name: str):
     graph = graph_from_atoms(SIZES[name], potential.cutoff)
-    found, expected = load_exported(file)(graph, stress=True), potential(graph, stress=True)
-    for key in ("energy", "atomic_energies", "forces", "stress"):
+    found, expected = (model(graph, True, True, True) for model in (load_exported(file), potential))
+    for key in ("energy", "atomic_energies", "forces", "stress", "atomic_stresses"):
         one, other = getattr(found, key), getattr(expected, key).detach()
         torch.testing.assert_close(one, other, equal_nan=True, **CLOSE)
 
