@@ -68,8 +68,13 @@ def compile_potential(
         options: further options of torch's compiler.
 
     Raises:
-        InputError: where there is no C++ compiler.
+        InputError: for a potential with ZBL repulsion, and where there is no C++ compiler.
     """
+    if potential.repulsion is not None:
+        raise InputError(
+            "a potential with model.zbl cannot be exported: torch's compiler puts the steps of its "
+            "gradient into a wrong order; use the checkpoint, or train without"
+        )
     from torch._inductor import aoti_compile_and_package  # late: its import takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 
