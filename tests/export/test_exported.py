@@ -246,7 +246,7 @@ def process(atoms: Atoms, owned: np.ndarray, cutoff: float, halo: float) -> Simp
     home[:, 0] = np.flatnonzero(owned)
     here = {tuple(row) for row in home.tolist()}
     ghosts = [row for row in map(tuple, np.unique(key, axis=0).tolist()) if row not in here]
-    local = np.array([*map(tuple, home.tolist()), *ghosts]).reshape(-1, 4)
+    local = np.array([*map(tuple, home.tolist()), *ghosts], dtype=int).reshape(-1, 4)
     positions = atoms.positions[local[:, 0]] + local[:, 1:] @ atoms.cell.array
     cloud = Atoms(atoms.numbers[local[:, 0]], positions)
     graph = graph_from_atoms(cloud, cutoff) if len(cloud) else None
