@@ -72,8 +72,13 @@ def _is_ten(case: str) -> bool:
     return case == _TEN
 
 
+def _is_large(case: str) -> bool:
+    return case in ("512-atom Si", "4096-atom Si")
+
+
 GOALS = (
     Goal("`none` PaiNN against SchNetPack's PaiNN", "painn", 3.0, "none compiled", (_SPK,)),
+    Goal("the same, ours run eagerly", "painn", 3.0, "none eager", (_SPK,)),
     Goal(
         "the same with 128 channels", "wide", 3.0, "painn 128 compiled", ("SchNetPack PaiNN 128",)
     ),
@@ -118,6 +123,22 @@ GOALS = (
         2.0,
         "vertex compiled",
         (_SPK, "graph-pes PaiNN"),
+    ),
+    Goal(
+        "the same, ours run eagerly",
+        "painn",
+        2.0,
+        "vertex eager",
+        (_SPK, "graph-pes PaiNN"),
+    ),
+    Goal(
+        "`vertex` of 10 elements against `none`, both eager",
+        "painn",
+        1.2,
+        "vertex eager",
+        ("none eager",),
+        at_most=True,
+        cases=_is_ten,
     ),
     Goal(
         "`vertex` of 10 elements against `none`",
@@ -193,6 +214,17 @@ GOALS = (
         at_most=True,
         key="memory",
         tasks=(STEP,),
-        cases=lambda case: case in ("512-atom Si", "4096-atom Si"),
+        cases=_is_large,
+    ),
+    Goal(
+        "the same, ours run eagerly",
+        "painn",
+        0.5,
+        "none eager",
+        (_SPK,),
+        at_most=True,
+        key="memory",
+        tasks=(STEP,),
+        cases=_is_large,
     ),
 )

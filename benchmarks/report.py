@@ -105,6 +105,8 @@ def speed_tables(found: Found) -> str:
         rates = f"copies {limits['copy'] / 1e9:.1f} GB/s, multiplies {limits['matmul'] / 1e9:.0f}"
         parts.append(f"**{group}, {case}** ({size}; the machine {rates} Gflop/s)\n")
         parts.append(table(head, rows) + "\n")
+        if "note" in content:
+            parts.append(content["note"] + "\n")
         if refused:
             parts.append("Not run: " + "; ".join(refused) + ".\n")
     return "\n".join(parts)
