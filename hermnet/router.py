@@ -99,7 +99,7 @@ class Router(nn.Module):
             self.register_buffer(f"part_{k}", self._numbering(relations), persistent=False)
         self.layers = nn.ModuleList(
             nn.ModuleList(
-                choice.interaction(part_shape, **choice.options)
+                choice.build(part_shape)
                 for (choice, _), part_shape in zip(parts, shapes, strict=True)
             )
             for _ in range(n_layers)

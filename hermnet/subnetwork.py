@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from hermnet.errors import InputError, nearest
 from hermnet.geometry import RelationalGraph
 from hermnet.registry import Registry
 from hermnet.relational import RelationalLinear, Sharing
@@ -117,6 +119,22 @@ class SubnetChoice:
 
     interaction: type[Interaction]
     options: Mapping[str, Any]
+
+    def build(self, shape: Shape) -> Interaction:
+        """One layer.
+
+        Raises:
+            InputError: for an option that the sub-network does not have, such as one that is
+                younger than this version.
+        """
+        known = [name for name in signature(self.interaction).parameters if name != "shape"]
+        for name in self.options:
+            if name not in known:
+                network = self.interaction.__name__
+                raise InputError(
+                    f"model.subnet: {network} has no option '{name}'; {nearest(name, known)}"
+                )
+        return self.interaction(shape, **self.options)
 
 
 def parse_subnets(spec: str | Mapping[str, Any]) -> dict[str, SubnetChoice]:

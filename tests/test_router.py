@@ -275,3 +275,10 @@ def test_a_relation_that_is_none_is_refused():
 def test_a_relation_that_nothing_serves_is_refused():
     with pytest.raises(InputError, match=r"model.subnet: nothing serves the relation 'H'; add it"):
         assign_relations(scheme("vertex"), {"O": SubnetChoice(PaiNN, {})})
+
+
+def test_an_option_that_a_sub_network_does_not_have_is_refused():
+    spec = {"name": "painn", "epsilom": 0.01}
+    message = r"model.subnet: PaiNN has no option 'epsilom'; did you mean 'epsilon'\?"
+    with pytest.raises(InputError, match=message):
+        random_potential(ModelOptions(subnet=spec), ELEMENTS)
