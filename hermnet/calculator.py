@@ -91,17 +91,23 @@ class HermNetCalculator(Calculator):
             for path, model in loaded
             if isinstance(model, Network)
         ]
-        self._compiled = compile
+        self._compiled = False
         self.potentials = [m for m in models if isinstance(m, _Potential)]
         self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, _Potential)]
-        for potential in self.potentials:
-            if compile and isinstance(potential, Potential):
-                potential.evaluate = CompiledEvaluator()
+        if compile:
+            self.compile()
         self.implemented_properties = self._implemented()
         self.elements = _common_elements(loaded)
         self.cutoff = max(model.cutoff for model in models)
         self._neighbors = SkinNeighbors(self.cutoff, skin)
         self._n_checked = 0  # searches whose lists were looked at
+
+    def compile(self) -> None:
+        """Compile the potentials at their next use; it takes a minute or so."""
+        self._compiled = True
+        for potential in self.potentials:
+            if isinstance(potential, Potential):  # an exported one is compiled already
+                potential.evaluate = CompiledEvaluator()
 
     @property
     def n_searches(self) -> int:

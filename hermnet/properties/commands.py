@@ -94,7 +94,11 @@ def add_potential_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu or cuda; by default the GPU where there is one")
     parser.add_argument("--dtype", help="float32 or float64; by default as trained")
-    parser.add_argument("--compile", action="store_true", help="compile the potential")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="compile the potential (long simulations only)",
+    )
     parser.add_argument(
         "--threads",
         type=int,

@@ -13,9 +13,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from hermnet.calculator import HermNetCalculator
+from hermnet.compiling import compiling_pays
 from hermnet.data.validity import warn_of_loners
 from hermnet.errors import InputError, at_least
 from hermnet.neighbors import graph_from_atoms
+from hermnet.potential import Potential
 from hermnet.properties.displacement import Displacement, mean_square_displacement
 from hermnet.properties.dynamics import run_dynamics
 from hermnet.properties.elasticity import Elasticity, elastic_constants
@@ -51,7 +53,7 @@ def make_calculator(arguments: argparse.Namespace) -> HermNetCalculator:
     """
     torch.set_num_threads(at_least("--threads", arguments.threads, 1))
     calculator = HermNetCalculator(
-        arguments.checkpoint, arguments.device, arguments.dtype, arguments.compile
+        arguments.checkpoint, arguments.device, arguments.dtype, bool(arguments.compile)
     )
     if not calculator.potentials:
         raise InputError(
@@ -72,6 +74,17 @@ def _warn_of_loners(atoms: Atoms, calculator: Calculator) -> None:
     if isinstance(calculator, HermNetCalculator) and len(atoms) > 1:
         seen = np.unique(graph_from_atoms(atoms, calculator.cutoff).centers.numpy())
         warn_of_loners(len(atoms) - len(seen), len(atoms), calculator.cutoff)
+
+
+def _compile_for_long(atoms: Atoms, calculator: Calculator, n_steps: int) -> None:
+    """Compile for a simulation that gains from it; one that goes on decides as the one before."""
+    if not isinstance(calculator, HermNetCalculator):
+        return
+    n_edges = graph_from_atoms(atoms, calculator.cutoff).n_edges
+    options = [p.options for p in calculator.potentials if isinstance(p, Potential)]
+    if any(compiling_pays(one, n_steps, n_edges, "inference") for one in options):
+        print(f"note: compiled for {n_steps} steps; the first waits a minute or so", flush=True)
+        calculator.compile()
 
 
 def compute(name: str, arguments: argparse.Namespace, settings: Any) -> None:
@@ -115,6 +128,8 @@ def simulate(arguments: argparse.Namespace, settings: DynamicsSettings) -> None:
         raise InputError("give --resume or --overwrite, not both: one keeps what the other removes")
     atoms, calculator = _read(arguments), make_calculator(arguments)
     _warn_of_loners(atoms, calculator)
+    if arguments.compile is None:
+        _compile_for_long(atoms, calculator, settings.steps)
     report = run_dynamics(
         atoms,
         calculator,

@@ -17,6 +17,7 @@ import properties
 import structures
 from checkpoints import save_model, save_potential
 from hermnet import cli
+from hermnet.calculator import HermNetCalculator
 from hermnet.properties import running
 from hermnet.properties.commands import COMMANDS
 
@@ -88,6 +89,34 @@ def test_a_committee_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(frames) == 3
     rows = list(csv.DictReader(Path("md/thermo.csv").read_text().splitlines()))
     assert all(float(row["energy_std_eV"]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "pays", "expected"),
+    [("", True, True), ("", False, False), ("--no-compile", True, False)],
+)
+def test_long_simulations_are_compiled(
+    flags: str,
+    pays: bool,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    compiled, asked = [], []
+    monkeypatch.setattr(HermNetCalculator, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(running, "compiling_pays", lambda *sizes: asked.append(sizes) or pays)
+    ase.io.write("crystal.xyz", structures.crystal())
+    path = save_potential(tmp_path / "a.ckpt", (8, 22, 56))
+    line = f"md crystal.xyz --checkpoint {path} --steps 2 --timestep 0.1 {flags}"
+    assert cli.main(line.split()) == 0
+    assert bool(compiled) is expected
+    assert ("note: compiled for 2 steps" in capsys.readouterr().out) is expected
+    if not flags:
+        _, n_steps, n_edges, task = asked[0]
+        assert (n_steps, task) == (2, "inference")
+        assert n_edges > 0
 
 
 @pytest.mark.parametrize(
