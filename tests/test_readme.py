@@ -202,6 +202,7 @@ def test_data_are_converted_for_training(folder: Path):
 def test_a_potential_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch):
     # EMT stands for a potential that has been trained for more than a few steps
     monkeypatch.setattr(running, "make_calculator", lambda _: EMT())
+    monkeypatch.setattr(running, "identity_of", lambda *_: "EMT")
     alloy = bulk("Cu", "fcc", a=3.7, cubic=True)
     alloy.symbols[0] = "Au"
     ase.io.write("alloy.cif", alloy)
