@@ -108,8 +108,28 @@ of eight blocks; fluctuation is the standard deviation around the slope, which v
 by itself; the last column is the largest change within five steps.
 
 {_table((*columns, "largest change, eV/atom"), rows)}
+{_verdict(found)}
 {" ".join(f"![{d}](acceptance/nve_{d}.png)" for d in dtypes)}
 """
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    """Which drifts are beyond their bounds, and which simulations are too short to tell."""
+    short, beyond = [], []
+    for name, one in found["simulations"].items():
+        drift, error = abs(one["drift_eV_per_atom_per_ps"]), one["error_of_drift"]
+        bound = found["bounds_eV_per_atom_per_ps"][name.rpartition("_")[2]]
+        told = name.replace("_", " ")
+        if drift > max(bound, 3 * error):
+            beyond.append(told)
+        elif drift + error > bound:
+            short.append(told)
+    lines = (
+        [f"Beyond the bound by more than three errors: {', '.join(beyond)}.\n"] if beyond else []
+    )
+    if short:
+        lines.append(f"Too short to tell such a drift from none: {', '.join(short)}.\n")
+    return "\n".join(lines)
 
 
 def _cutoff(found: dict[str, Any]) -> str:
