@@ -61,6 +61,14 @@ class CompiledEvaluator:
         self, potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """See `hermnet.potential.evaluate_eagerly`."""
+        if potential.repulsion is not None and not self._failed:
+            # Seen with torch 2.13: the sum of both gradients is read before the network's is there.
+            self._failed = True
+            warnings.warn(
+                "a potential with model.zbl is not compiled, going on eagerly: torch's compiler "
+                "puts the steps of its gradient into a wrong order",
+                stacklevel=2,
+            )
         if self._failed or vectors.requires_grad or not _traceable(vectors, indices):
             return evaluate_eagerly(potential, vectors, indices, create_graph)
         leaves = pytree.tree_leaves(indices)

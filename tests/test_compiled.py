@@ -132,6 +132,19 @@ def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(monkeypatch: pyte
         assert all(torch.equal(one[name], other[name]) for name in other)
 
 
+def test_what_the_compiler_gets_wrong_runs_eagerly(monkeypatch: pytest.MonkeyPatch):
+    traced = "hermnet.compiled.trace_energy_and_gradient"
+    monkeypatch.setattr(traced, lambda *_, **__: pytest.fail("it was traced"))
+    potential = random_potential(replace(OPTIONS, zbl=True), ELEMENTS)
+    expected = losses_of(potential, [graph_of(0)])
+    potential.evaluate = CompiledEvaluator()
+    with pytest.warns(
+        UserWarning, match="potential with model.zbl is not compiled, going on eagerly"
+    ):
+        found = losses_of(potential, [graph_of(0)])
+    assert all(torch.equal(found[0][name], value) for name, value in expected[0].items())
+
+
 @pytest.mark.parametrize("n_atoms", [1, 2], ids=["an atom", "two atoms out of reach"])
 def test_sizes_that_would_become_constants_are_not_traced(
     monkeypatch: pytest.MonkeyPatch, n_atoms: int
