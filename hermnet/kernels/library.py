@@ -29,13 +29,13 @@ _TIMEOUT = 300.0  # seconds
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """The compiled code of ``<name>.cpp``; None where it cannot be had, and why is logged once."""
+    """The compiled code of ``<name>.cpp``; None where it cannot be had, and why is logged once as a warning."""
     if os.environ.get("HERMNET_KERNELS") == "0":
         return None
     try:
         return ctypes.CDLL(str(_built(_FOLDER / f"{name}.cpp")))
     except (OSError, subprocess.SubprocessError) as error:
-        _LOG.info("no kernels for %s, going on with those of torch: %s", name, _reason(error))
+        _LOG.warning("no kernels for %s, going on with those of torch: %s", name, _reason(error))
         return None
 
 
