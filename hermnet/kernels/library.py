@@ -29,7 +29,7 @@ _TIMEOUT = 300.0  # seconds
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
-    """The compiled code of ``<name>.cpp``; None where it cannot be had, and why is logged once as a warning."""
+    """The compiled code of ``<name>.cpp``; None where it cannot be had: one warning says why."""
     if os.environ.get("HERMNET_KERNELS") == "0":
         return None
     try:
