@@ -34,10 +34,11 @@ def nve(work: Work) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for dtype in BOUNDS:
         systems = {f"ethanol_{scheme}": (9, 0.5, _ETHANOL_STEPS) for scheme in SCHEMES}
+        systems["ethanol_triadic_fine"] = (9, 0.25, 2 * _ETHANOL_STEPS)
         systems["silicon_512"] = (512, 1.0, _SILICON_STEPS)
         for system, (n_atoms, timestep, steps) in systems.items():
             name = f"{system}_{dtype}"
-            model = "Si" if system == "silicon_512" else system
+            model = "Si" if system == "silicon_512" else system.removesuffix("_fine")
             if _simulate(work, model, name, (timestep, round(steps * work.scale))):
                 found[name], curves[name] = _drift(work.folder / "nve" / name, n_atoms)
         if not any(name.endswith(dtype) for name in curves):
