@@ -134,8 +134,8 @@ def _verdict(found: dict[str, Any]) -> str:
         was = found["simulations"]["ethanol_triadic_float64"]["drift_eV_per_atom_per_ps"]
         now = fine["drift_eV_per_atom_per_ps"]
         lines.append(
-            f"The slope of `triadic` becomes {now:+.1e} instead of {was:+.1e} eV/atom/ps at half the "
-            "timestep.\nForces that are not those of the energy would leave it as it is.\n"
+            f"The slope of `triadic` becomes {now:+.1e} instead of {was:+.1e} eV/atom/ps at half "
+            "the timestep.\nForces that are not those of the energy would leave it as it is.\n"
         )
     return "\n".join(lines)
 
