@@ -30,6 +30,9 @@ from hermnet.kernels.choice import plain_operators
 from hermnet.network import Indices
 from hermnet.potential import Potential, evaluate_eagerly
 
+_TOLERANCE = 1e-2  # of the compiled gradient, relative; short floats are far below
+_SMALL = 1e-6  # eV/A
+
 
 class _Energy(nn.Module):
     """`Potential.atomic_energies` as a forward, so that it can be called with other parameters."""
@@ -74,13 +77,16 @@ class CompiledEvaluator:
         leaves = pytree.tree_leaves(indices)
         try:
             tensors = self._tensors(potential)
-            if self._function is None:
+            is_new = self._function is None
+            if is_new:
                 graph = trace_energy_and_gradient(potential, tensors, vectors, indices, fused=True)
                 # sizes are right by construction; to check each takes as long as small kernels
                 options: dict[str, Any] = {"size_asserts": False}
                 self._function = torch.compile(graph, dynamic=True, options=options)
             with torch.set_grad_enabled(create_graph):
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
+            if is_new:
+                _compare(gradient, evaluate_eagerly(potential, vectors, indices, False)[1])
         except Exception as error:  # whatever the compiler cannot do, eager can
             self._failed = True
             reason = str(error).strip().splitlines()[0]
@@ -101,6 +107,13 @@ class CompiledEvaluator:
             ]
         found = {path: own[name] for path, own, name in self._places}
         return cast("dict[str, Tensor]", found)
+
+
+def _compare(found: Tensor, expected: Tensor) -> None:
+    """Raise where compiled code is another function: torch's compiler has had such faults."""
+    error = (found.detach() - expected).abs().max() / expected.abs().max().clamp(min=_SMALL)
+    if not bool(error < _TOLERANCE):
+        raise RuntimeError(f"what the compiler made has a gradient that is off by {error:.1e}")
 
 
 def _traceable(vectors: Tensor, indices: Indices) -> bool:

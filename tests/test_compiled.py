@@ -132,6 +132,19 @@ def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(monkeypatch: pyte
         assert all(torch.equal(one[name], other[name]) for name in other)
 
 
+def test_compiled_code_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch):
+    def compiled_wrongly(graph: Any, **_: Any) -> Any:
+        return lambda *inputs: (graph(*inputs)[0], 1.1 * graph(*inputs)[1])
+
+    monkeypatch.setattr("hermnet.compiled.torch.compile", compiled_wrongly)
+    potential = random_potential(OPTIONS, ELEMENTS)
+    expected = losses_of(potential, [graph_of(0)])
+    potential.evaluate = CompiledEvaluator()
+    with pytest.warns(UserWarning, match=r"a gradient that is off by 1.0e-01"):
+        found = losses_of(potential, [graph_of(0)])
+    assert all(torch.equal(found[0][name], value) for name, value in expected[0].items())
+
+
 def test_what_the_compiler_gets_wrong_runs_eagerly(monkeypatch: pytest.MonkeyPatch):
     traced = "hermnet.compiled.trace_energy_and_gradient"
     monkeypatch.setattr(traced, lambda *_, **__: pytest.fail("it was traced"))
