@@ -22,8 +22,9 @@ _ROUNDS = 10
 def time_shares(model: Network, graph: AtomicGraph, relations: Sequence[Relation]) -> list[float]:
     """The share of each relation in the time of features and their slopes.
 
-    Each relation runs alone, with the edges of the others left out; what a run without any edge
-    takes is subtracted. Of several rounds the fastest counts, in processor time (on a GPU in time).
+    Each relation runs alone, with the edges of the others left out, and all run together. A run
+    takes a constant and what its relations cost, so that these runs tell the constant, which is
+    subtracted. Of several rounds the fastest counts, in processor time (on a GPU in time).
 
     Args:
         model: the model.
@@ -31,13 +32,25 @@ def time_shares(model: Network, graph: AtomicGraph, relations: Sequence[Relation
         relations: whose shares to measure; together they have 1.
     """
     indices, vectors = model.indices(graph), edge_vectors(graph).to(model.dtype)
-    sets = [[], *([relation] for relation in relations)]
+    sets = [relations, *([relation] for relation in relations)]
     only = [_only(indices, chosen) for chosen in sets]
     best = [float("inf")] * len(only)
     for _ in tracked(range(_ROUNDS), _ROUNDS, "timing relations"):
         for k, one in enumerate(only):
             best[k] = min(best[k], _seconds(model, vectors, one))
-    costs = [max(seconds - best[0], 0.0) for seconds in best[1:]]
+    return shares(best[0], best[1:])
+
+
+def shares(together: float, alone: Sequence[float]) -> list[float]:
+    """Each run's share of what they cost beside a constant that every run has.
+
+    Args:
+        together: seconds of all at once: the constant and all costs.
+        alone: seconds of each: the constant and its cost.
+    """
+    constant = (sum(alone) - together) / max(len(alone) - 1, 1)
+    constant = min(max(constant, 0.0), min(alone, default=0.0))
+    costs = [seconds - constant for seconds in alone]
     total = sum(costs)
     return [cost / total if total else float("nan") for cost in costs]
 
