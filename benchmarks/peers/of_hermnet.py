@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import AtomicGraph
-from hermnet.kernels.message import plain_operators
+from hermnet.kernels.choice import plain_operators
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential, evaluate_eagerly
 
