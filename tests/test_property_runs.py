@@ -47,7 +47,8 @@ TWO = properties.READOUTS["mean"]  # gap and u0
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, runs.Run]:
-    chosen = recipe(tmp_path_factory.mktemp("finished"), TWO, "training.target_weights={u0: 2}")
+    given = ("training.target_weights={u0: 2}", "training.compile=false")
+    chosen = recipe(tmp_path_factory.mktemp("finished"), TWO, *given)
     return chosen, runs.fit(chosen)
 
 

@@ -22,6 +22,7 @@ from hermnet.host.processes import from_first, n_processes, rank
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
 from hermnet.recipes.config import Recipe
+from hermnet.recipes.sections import check_model
 from hermnet.run.compilation import decided
 from hermnet.run.datasets import load_data
 from hermnet.run.evaluation import SplitResult, error_table
@@ -222,10 +223,10 @@ def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     checkpoint = read_checkpoint(folder.last if resume == "last" else Path(resume))
     ours, theirs = recipe.to_dict(), checkpoint.recipe
     # an option that is younger than the checkpoint had its default
-    model = {**asdict(ModelOptions()), **theirs.get("model", {})}
-    training = theirs.get("training", {})
-    changed = [f"model.{key}" for key in ours["model"] if model[key] != ours["model"][key]]
-    optimizer = training.get("optimizer", {}).get("class_path")
+    before = check_model(theirs.get("model", {}), [])
+    model = asdict(before) if before else {}
+    changed = [f"model.{key}" for key in ours["model"] if model.get(key) != ours["model"][key]]
+    optimizer = theirs.get("training", {}).get("optimizer", {}).get("class_path")
     if optimizer != ours["training"]["optimizer"]["class_path"]:  # its state would mean nothing
         changed.append("training.optimizer.class_path")
     if changed:
@@ -294,7 +295,6 @@ def _report(
     leave_results(folder, model, results)
     console = Console()
     console.print(error_table(results))
-    plots = " ".join(map(str, drawn(folder)))
-    console.print(f"plots: {plots or 'none'}", soft_wrap=True)
+    console.print(f"plots: {' '.join(map(str, drawn(folder))) or 'none'}", soft_wrap=True)
     console.print(f"model: {checkpoint}", soft_wrap=True)
     return results
