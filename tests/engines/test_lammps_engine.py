@@ -309,7 +309,16 @@ def test_several_ranks_are_refused(folder: Path, checkpoint: Path):
 def test_an_interrupt_ends_it_where_it_is(folder: Path, checkpoint: Path):
     text = DATA_THEN_RUN.replace("run", "thermo_modify flush yes\nrun").format(steps=1000000)
     argv = command(checkpoint, text)
-    with Path("out").open("w") as out, subprocess.Popen(argv, stdout=out, stderr=out) as process:
+    with (
+        Path("out").open("w") as out,
+        # a job in the background of a script inherits that interrupts are ignored
+        subprocess.Popen(
+            argv,
+            stdout=out,
+            stderr=out,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+    ):
         deadline = time.monotonic() + 60
         log = Path("log.lammps")
         while not (log.exists() and "Step" in log.read_text()) and time.monotonic() < deadline:
