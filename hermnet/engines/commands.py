@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hermnet.properties.commands import add_potential_options
 
 if TYPE_CHECKING:
-    from hermnet.calculator import HermNetCalculator
+    pass
 
 
 def add_engine_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -75,18 +75,20 @@ def _add_ipi(commands: argparse._SubParsersAction[Any]) -> None:
 def _lammps(arguments: argparse.Namespace) -> None:
     from hermnet.engines.lammps_run import run_script
     from hermnet.errors import InputError
+    from hermnet.properties.running import make_calculator
 
     switches = [] if arguments.log is None else ["-log", arguments.log]
     for variable in arguments.var:
         if len(variable) < 2:
             raise InputError(f"--var {variable[0]}: give a name and a value")
         switches += ["-var", *variable]
-    run_script(arguments.script, _potential(arguments), arguments.elements, switches)
+    run_script(arguments.script, make_calculator(arguments), arguments.elements, switches)
 
 
 def _serve_ipi(arguments: argparse.Namespace) -> None:
     from hermnet.engines.ipi import Address, serve
     from hermnet.errors import InputError
+    from hermnet.properties.running import make_calculator
     from hermnet.properties.structures import read_structure
 
     internet = {key: getattr(arguments, key) for key in ("host", "port")}
@@ -97,28 +99,10 @@ def _serve_ipi(arguments: argparse.Namespace) -> None:
         raise InputError("give --socket NAME, or --host and --port: where i-PI listens")
     address = Address(arguments.socket, **internet)
     atoms = read_structure(arguments.source)
-    calculator = _potential(arguments)
+    calculator = make_calculator(arguments)
     calculator.calculate(atoms)  # whatever is wrong is better said now
     along = " ".join(axis for axis, periodic in zip("xyz", atoms.pbc, strict=True) if periodic)
     periodicity = f"periodic along {along}" if along else "not periodic"
     print(f"{len(atoms)} atoms, {periodicity}; computing for {address}", flush=True)
     n_computed = serve(atoms, calculator, address, arguments.wait)
     print(f"i-PI has ended; {n_computed} structures computed")
-
-
-def _potential(arguments: argparse.Namespace) -> HermNetCalculator:
-    """The calculator of a command line's checkpoints.
-
-    Raises:
-        InputError: as `hermnet.HermNetCalculator`, and where it computes no forces.
-    """
-    from hermnet.errors import InputError
-    from hermnet.properties.running import make_calculator
-
-    calculator = make_calculator(arguments)
-    if "forces" not in calculator.implemented_properties:
-        raise InputError(
-            f"{arguments.checkpoint[0]} is a model of dipoles and has no forces; "
-            "give the checkpoint of a potential"
-        )
-    return calculator

@@ -266,7 +266,7 @@ def test_types_without_an_element_are_refused(checkpoint: Path, tmp_path: Path):
 def test_a_model_without_forces_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]):
     dipoles = save_model(folder / "dipole.ckpt", random_model("vector"))
     assert run(DATA_THEN_RUN.format(steps=1), dipoles) == 2
-    assert "is a model of dipoles and has no forces" in capfd.readouterr().err
+    assert "a model of the dipole has no energies and forces" in capfd.readouterr().err
 
 
 def test_a_missing_lammps_is_said(monkeypatch: pytest.MonkeyPatch):
