@@ -6,12 +6,9 @@ Nothing heavy is imported before a command runs.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hermnet.properties.commands import add_potential_options
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_engine_commands(commands: argparse._SubParsersAction[Any]) -> None:
