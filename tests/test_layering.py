@@ -103,6 +103,7 @@ ROWS: list[tuple[int, str]] = [
     (6, "analysis.running"),
     (6, "analysis.commands"),
     (6, "run.launch"),
+    (6, "run.fitting"),
     (6, "run.commands"),
     (6, "ablation.bootstrap ablation.document ablation.grid ablation.widths ablation.worker"),
     (6, "ablation.plan ablation.trial"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hermnet.data.fingerprint import digest
 from hermnet.datamodule import DATAMODULES, GraphDataModule
-from hermnet.errors import InputErrors
+from hermnet.elements import symbol
+from hermnet.errors import InputError, InputErrors
 from hermnet.host.processes import together
+from hermnet.network import Network
 from hermnet.recipes.config import Recipe
 from hermnet.run.folder import RunFolder
 
@@ -49,6 +51,17 @@ def _known_by(data: GraphDataModule) -> str:
             content += [graph.atomic_numbers.numpy().tobytes(), graph.positions.numpy().tobytes()]
     counts = ", ".join(f"{split} {len(graphs)}" for split, graphs in by_split.items())
     return f"{counts} frames, content {digest(*content)[:8]}"
+
+
+def check_elements(data: GraphDataModule, model: Network, splits: Iterable[str]) -> None:
+    """Raise `InputError` for frames of these splits with an element that the model lacks."""
+    for split in splits:
+        strangers = sorted(set(data.facts(split).elements) - set(model.elements))
+        if strangers:
+            raise InputError(
+                f"the {split} frames have {', '.join(map(symbol, strangers))}, which no training "
+                f"frame has (elements there: {', '.join(map(symbol, model.elements))})"
+            )
 
 
 def check_data(recipe: Recipe, output: str | None = None) -> Path:
