@@ -33,14 +33,21 @@ def listing(kind: str) -> str:
             line for name, target in READOUTS.items() for line in _detailed(name, target, FILLED)
         )
     if kind == "relations":
-        from hermnet.recipes.schema import summary_of
-        from hermnet.relations import SCHEMES
-
-        return "\n".join(_entry(name, summary_of(scheme)) for name, scheme in SCHEMES.items())
+        return "\n".join(_relations())
     from hermnet.recipes.source import shipped, studies
 
     found = studies() if kind == "studies" else shipped()
     return "\n".join(_entry(name, _first_comment(path)) for name, path in found.items())
+
+
+def _relations() -> list[str]:
+    from hermnet.recipes.schema import summary_of
+    from hermnet.relations import SCHEMES
+    from hermnet.subnetwork import HETEROGENEITY
+
+    lines = [_entry(name, summary_of(scheme)) for name, scheme in SCHEMES.items()]
+    lines.append("model.heterogeneity: which layers have weights for each relation")
+    return lines + [f"    {name:10} of {', '.join(of)}" for name, of in HETEROGENEITY.items()]
 
 
 def _registered(registry: Registry[Any], skip: tuple[str, ...] = ()) -> str:
