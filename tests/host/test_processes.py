@@ -117,8 +117,12 @@ def test_one_process_needs_nobody():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_processes", [2, 4])
-@pytest.mark.parametrize("cases", [ALL, OTHERS], ids=["networks", "others"])
+@pytest.mark.parametrize(
+    ("n_processes", "cases"),
+    # of four processes each sub-network and each scheme once
+    [(2, ALL), (2, OTHERS), (4, ALL[:: len(RELATIONS) + 1]), (4, OTHERS)],
+    ids=["networks-2", "others-2", "networks-4", "others-4"],
+)
 def test_several_processes_train_as_one(n_processes: int, cases: list[Any], tmp_path: Path):
     found = ddp.each(n_processes, "training:fit_all", tmp_path, cases, timeout=1200.0)
     for index, (case, expected) in enumerate(zip(cases, training.fit_all(cases), strict=True)):

@@ -178,9 +178,10 @@ def test_two_nodes_of_slurm(recipe: Path, alone: Path, tmp_path: Path):
 @pytest.mark.slow
 def test_bad_input_is_one_line(recipe: Path, tmp_path: Path):
     fit = ("fit", "--config", str(recipe), "trainer.devices=2", *into(tmp_path / "run"))
+    one = tiny.write(tmp_path / "one.xyz", [tiny.methanol(0)])
     for options, message in {
         ("data.train=nowhere.xyz",): "train: no file 'nowhere.xyz'",
-        ("trainer.devices=9",): "9 processes are more than the 8 training frames",
+        (f"data.train={one}",): "2 processes are more than the 1 training frames",
         ("data.val=null", "training.forces_weight=0", "training.stress_weight=1"): "stress",
     }.items():
         assert_refused(ddp.answers([ddp.hermnet(*fit, *options)])[0], message)
