@@ -40,8 +40,10 @@ class LoopRouter(nn.Module):
             nn.ModuleList(_one_relation(part, k, shape, n) for k in range(n)) for part in parts
         )
 
-    def expand(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> list[Expansion]:
-        """The subgraph of each relation, as `Router.expand`."""
+    def expand(
+        self, classes: Tensor, centers: Tensor, neighbors: Tensor, alike: Tensor
+    ) -> list[Expansion]:
+        """The subgraph of each relation, as `Router.expand`; every atom sends for itself."""
         union = self.scheme.expand(classes, centers, neighbors)
         return [_cut(union, k, self.scheme.n_sides) for k in range(self.scheme.n_relations)]
 
@@ -95,12 +97,16 @@ def _cut(union: Expansion, relation: int, n_sides: int) -> Expansion:
     sources, source_ends = _rows(union.sources.offsets, segments)
     receivers, receiver_ends = _rows(union.receivers.offsets, slice(relation, relation + 1))
     first = receivers.start
+    senders = Copies(union.sources.atom[sources], source_ends)
+    neighbors = union.neighbors[edges] - sources.start
     return Expansion(
         receivers=Copies(union.receivers.atom[receivers], receiver_ends),
-        sources=Copies(union.sources.atom[sources], source_ends),
+        sources=senders,
+        kinds=senders,
         edge=union.edge[edges],
         centers=union.centers[edges] - first,
-        neighbors=union.neighbors[edges] - sources.start,
+        neighbors=neighbors,
+        neighbor_kinds=neighbors,
         neighbor_atoms=union.neighbor_atoms[edges],
         offsets=ends,
         side_rows=union.side_rows[receivers] - n_sides * first,

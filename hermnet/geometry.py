@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,12 @@ class RelationalGraph:
     def neighbors(self) -> Tensor:
         """(n_edges,) int64, the source copy of each edge."""
         return self.expansion.neighbors
+
+    def of_kinds(self) -> RelationalGraph:
+        """The graph of the first layer, in which one atom of each kind sends for all."""
+        union = self.expansion
+        own = replace(union, sources=union.kinds, neighbors=union.neighbor_kinds)
+        return replace(self, expansion=own)
 
     def at_sources(self, x: Tensor) -> Tensor:
         """Atoms' rows (n_atoms, ...) as source copies' rows (n_sources, ...)."""

@@ -106,7 +106,8 @@ class Network(nn.Module, ABC):
         """Types and relations of a graph; no gradient."""
         types = self.types(graph.atomic_numbers)
         classes = self.class_of_type.index_select(0, types)
-        expansions = self.router.expand(classes, graph.centers, graph.neighbors)
+        alike = alike_atoms(types, len(self.elements))
+        expansions = self.router.expand(classes, graph.centers, graph.neighbors, alike)
         return Indices(types, graph.centers, graph.neighbors, expansions)
 
     def types(self, atomic_numbers: Tensor) -> Tensor:
@@ -158,6 +159,20 @@ def types_of(atomic_numbers: Tensor, table: Tensor, elements: tuple[int, ...]) -
             f"it was trained on {', '.join(map(symbol, elements))}"
         )
     return types
+
+
+def alike_atoms(types: Tensor, n_types: int) -> Tensor:
+    """For each atom one of the same element, whose features are the same before any message.
+
+    Args:
+        types: (n_atoms,) int64, index of each atom's element.
+        n_types: number of elements.
+    """
+    atoms = torch.arange(types.shape[0], device=types.device)
+    one = atoms.new_zeros(n_types).scatter_reduce(0, types, atoms, "amax")
+    alike = one.index_select(0, types)
+    alike[:1] = 0  # itself: tracing for compilation takes a single kind for a constant
+    return alike
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hermnet.classes import ElementClasses
+from hermnet.copies import copies_of, segment_ends, senders_along, standing_copies
 from hermnet.errors import InputError, nearest
 from hermnet.expansion import Copies, Expansion
 
@@ -20,17 +21,6 @@ class Links(NamedTuple):
     edge: Tensor  # (n_links,) int64, the graph's edge
     relation: Tensor  # (n_links,) int64
     side: Tensor  # (n_links,) int64
-
-
-def _ends(sorted_ids: Tensor, n_ids: int) -> Tensor:
-    every = torch.arange(n_ids, device=sorted_ids.device)
-    return torch.searchsorted(sorted_ids, every, right=True).to(torch.int32)
-
-
-def _copies(key: Tensor, n_relations: int, n_atoms: int) -> tuple[Copies, Tensor]:
-    """The distinct ``relation * n_atoms + atom`` keys, and for each key its row."""
-    used, row = torch.unique(key, return_inverse=True)
-    return Copies(used % n_atoms, _ends(used // n_atoms, n_relations)), row
 
 
 class Scheme(ABC):
@@ -87,6 +77,7 @@ class Scheme(ABC):
         neighbors: Tensor,
         part: Tensor | None = None,
         shares_sources: bool = False,
+        alike: Tensor | None = None,
     ) -> Expansion:
         """The disjoint union of the relation subgraphs.
 
@@ -97,6 +88,8 @@ class Scheme(ABC):
             part: (n_relations,) int64, a new number for each relation, -1 to leave it out; None
                 keeps all.
             shares_sources: whether an atom has one source for all relations.
+            alike: (n_atoms,) int64, for each atom one that has the same features in the first
+                layer; None where features may be any.
         """
         n_atoms, n_relations, n_sides = classes.shape[0], self.n_relations, self.n_sides
         links, standing = self.links(classes, centers, neighbors), self.standing(classes)
@@ -107,25 +100,25 @@ class Scheme(ABC):
         slot = links.relation * n_sides + links.side
         order = torch.argsort(slot * n_atoms + centers[links.edge], stable=True)
         slot, edge, relation = slot[order], links.edge[order], links.relation[order]
-        center, neighbor = centers[edge], neighbors[edge]
+        center, neighbor, n_slots = centers[edge], neighbors[edge], n_relations * n_sides
         if standing is None:
-            receivers, row = _copies(relation * n_atoms + center, n_relations, n_atoms)
+            receivers, row = copies_of(relation * n_atoms + center, n_relations, n_atoms)
         else:
-            receivers, row_of = _standing_copies(standing, n_relations, is_whole=part is None)
+            receivers, row_of = standing_copies(standing, n_relations, is_whole=part is None)
             row = row_of[center]
-        if shares_sources:
-            sources, source_row = _shared_sources(neighbor, n_atoms, is_whole=part is None)
-        else:
-            key = slot * n_atoms + neighbor
-            sources, source_row = _copies(key, n_relations * n_sides, n_atoms)
+        senders = senders_along(None if shares_sources else slot, neighbor, n_slots, n_atoms)
+        sources, source_row = senders.every() if shares_sources and part is None else senders.used()
+        kinds, kind_row = (sources, source_row) if alike is None else senders.used(alike)
         return Expansion(
             receivers=receivers,
             sources=sources,
+            kinds=kinds,
             edge=edge,
             centers=row,
             neighbors=source_row,
+            neighbor_kinds=kind_row,
             neighbor_atoms=neighbor,
-            offsets=_ends(slot, n_relations * n_sides),
+            offsets=segment_ends(slot, n_slots),
             side_rows=self._side_rows(receivers, n_relations, part),
             side_centers=row * n_sides + slot % n_sides,
         )
@@ -135,33 +128,10 @@ class Scheme(ABC):
         return first.unsqueeze(1)
 
 
-def _shared_sources(neighbors: Tensor, n_atoms: int, is_whole: bool) -> tuple[Copies, Tensor]:
-    """One copy for each atom, of a part for each that sends, and for each edge its row."""
-    if not is_whole:
-        return _copies(neighbors, 1, n_atoms)
-    atoms = torch.arange(n_atoms, device=neighbors.device)
-    return Copies(atoms, _ends(torch.zeros_like(atoms), 1)), neighbors
-
-
 def _renumber(links: Links, part: Tensor) -> Links:
     relation = part[links.relation]
     kept = relation >= 0
     return Links(links.edge[kept], relation[kept], links.side[kept])
-
-
-def _standing_copies(relation: Tensor, n_relations: int, is_whole: bool) -> tuple[Copies, Tensor]:
-    """One copy for each atom that has a relation, and for each atom its copy's row.
-
-    Where the union is of all relations every atom has one, and no number has to be looked at.
-    """
-    atoms = torch.arange(relation.shape[0], device=relation.device)
-    if not is_whole:
-        atoms = atoms[relation >= 0]
-    sorted_relation, order = torch.sort(relation.index_select(0, atoms), stable=True)
-    atoms = atoms.index_select(0, order)
-    rows = torch.arange(atoms.shape[0], device=relation.device)
-    row = torch.zeros_like(relation).index_copy(0, atoms, rows)
-    return Copies(atoms, _ends(sorted_relation, n_relations)), row
 
 
 def _all_edges(centers: Tensor) -> tuple[Tensor, Tensor]:

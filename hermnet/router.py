@@ -115,13 +115,16 @@ class Router(nn.Module):
         numbers[list(relations)] = torch.arange(len(relations))
         return numbers
 
-    def expand(self, classes: Tensor, centers: Tensor, neighbors: Tensor) -> list[Expansion]:
+    def expand(
+        self, classes: Tensor, centers: Tensor, neighbors: Tensor, alike: Tensor | None = None
+    ) -> list[Expansion]:
         """The union of relation subgraphs of each part, once per forward.
 
         Args:
             classes: (n_atoms,) int64, the class of each atom.
             centers: (n_edges,) int64, the receiving atoms.
             neighbors: (n_edges,) int64, the sending atoms.
+            alike: (n_atoms,) int64, see `Scheme.expand`.
         """
         is_whole = len(self.served) == 1
         return [
@@ -131,6 +134,7 @@ class Router(nn.Module):
                 neighbors,
                 None if is_whole else self.get_buffer(f"part_{k}"),
                 shares_sources,
+                alike,
             )
             for k, shares_sources in enumerate(self.shares_sources)
         ]
@@ -150,11 +154,11 @@ class Router(nn.Module):
         weights: list[Tensor] | list[None] = [None] * len(graphs)
         if self.scheme.gated:
             weights = merge_weights(graphs, x.shape[0])
+        seen = [graph.of_kinds() for graph in graphs]
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleList)
-            deltas = [
-                interaction(x, graph) for interaction, graph in zip(layer, graphs, strict=True)
-            ]
+            deltas = [interaction(x, graph) for interaction, graph in zip(layer, seen, strict=True)]
+            seen = graphs
             for delta, graph, weight in zip(deltas, graphs, weights, strict=True):
                 x = _merge(x, delta, graph, weight)
         return x

@@ -131,15 +131,18 @@ class Loop:
         side_of_edge = torch.tensor([k for k, side in enumerate(sides) for _ in side]).long()
         alike = self.n_sides == 2 and len(set(label.split("-*-"))) == 1
         columns = [0, 0 if alike else 1][: self.n_sides]
+        senders = Copies(
+            torch.tensor([j for one in sources for j in one]).long(),
+            ends([len(one) for one in sources]),
+        )
         return Expansion(
             receivers=Copies(torch.tensor(atoms), ends([len(atoms)])),
-            sources=Copies(
-                torch.tensor([j for one in sources for j in one]).long(),
-                ends([len(one) for one in sources]),
-            ),
+            sources=senders,
+            kinds=senders,
             edge=torch.tensor(edges).long(),
             centers=centers,
             neighbors=torch.tensor(place).long(),
+            neighbor_kinds=torch.tensor(place).long(),
             neighbor_atoms=torch.tensor([self.neighbors[edge] for edge in edges]).long(),
             offsets=ends([len(side) for side in sides]),
             side_rows=torch.tensor(

@@ -32,22 +32,31 @@ def restricted(expansion: Expansion, relations: list[int]) -> Expansion:
     slots = wanted.repeat_interleave(n_sides)
     receivers = _keep(expansion.receivers.offsets, wanted)
     edges = _keep(expansion.offsets, slots)
-    knows = len(expansion.sources.offsets) == len(slots)  # else one segment of all atoms
-    sources = _keep(expansion.sources.offsets, slots if knows else slots.new_ones(1))
+    sources, neighbors = _senders(expansion.sources, expansion.neighbors[edges.rows], slots)
+    kinds, neighbor_kinds = _senders(expansion.kinds, expansion.neighbor_kinds[edges.rows], slots)
     centers = receivers.number[expansion.centers[edges.rows]]
     side = expansion.side_centers[edges.rows] % n_sides
     rows = torch.arange(len(receivers.rows), device=centers.device).unsqueeze(1)
     return Expansion(
         receivers=Copies(expansion.receivers.atom[receivers.rows], receivers.offsets),
-        sources=Copies(expansion.sources.atom[sources.rows], sources.offsets),
+        sources=sources,
+        kinds=kinds,
         edge=expansion.edge[edges.rows],
         centers=centers,
-        neighbors=sources.number[expansion.neighbors[edges.rows]],
+        neighbors=neighbors,
+        neighbor_kinds=neighbor_kinds,
         neighbor_atoms=expansion.neighbor_atoms[edges.rows],
         offsets=edges.offsets,
         side_rows=n_sides * rows + expansion.side_rows[receivers.rows] % n_sides,
         side_centers=n_sides * centers + side,
     )
+
+
+def _senders(copies: Copies, rows: Tensor, slots: Tensor) -> tuple[Copies, Tensor]:
+    """The copies that stay of those that send, and the rows of the kept edges among them."""
+    knows = len(copies.offsets) == len(slots)  # else one segment of all atoms
+    kept = _keep(copies.offsets, slots if knows else slots.new_ones(1))
+    return Copies(copies.atom[kept.rows], kept.offsets), kept.number[rows]
 
 
 def _keep(offsets: Tensor, segments: Tensor) -> _Kept:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hermnet.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 UNITS = {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"}
 KEY = "hermnet"  # in the package's metadata
 _ENTRY = "_metadata.json"  # how the name of the metadata's file ends

@@ -21,7 +21,7 @@ from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.description import Description, read_description
 from hermnet.graph import AtomicGraph
-from hermnet.network import Indices, type_table, types_of
+from hermnet.network import Indices, alike_atoms, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
 
@@ -93,7 +93,11 @@ class ExportedPotential:
             neighbors: (n_edges,) int64, the sending atoms.
         """
         classes = self._class_of_type.index_select(0, types)
-        expansions = [self._scheme.expand(classes, centers, neighbors, p) for p in self._parts]
+        alike = alike_atoms(types, len(self.elements))
+        expansions = [
+            self._scheme.expand(classes, centers, neighbors, part, alike=alike)
+            for part in self._parts
+        ]
         return Indices(types, centers, neighbors, expansions)
 
     def evaluate(
