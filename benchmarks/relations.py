@@ -28,6 +28,7 @@ from systems import METALS, alloy
 
 from hermnet.compiled import CompiledEvaluator
 from hermnet.graph import AtomicGraph
+from hermnet.host.heap import keep_freed_memory
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential
 
@@ -89,6 +90,7 @@ def main() -> None:
     options.add_argument("--compile", action="store_true", help="compile all but the loop")
     given: argparse.Namespace = options.parse_args()
     torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as in training
     device = torch.device(given.device)
     watch = Stopwatch(given.rounds, given.clock, device)
     names = "".join(f"{name:>18s}" for name in VARIANTS)

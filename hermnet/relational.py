@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hermnet.errors import InputError
 from hermnet.grouped import grouped_matmul
+from hermnet.kernels import affine
 
 
 class WeightStack(nn.Module, ABC):
@@ -239,6 +240,8 @@ class RelationalLinear(nn.Module):
             offsets = offsets * math.prod(x.shape[1:-1])
         if weights.shape[0] == 1:
             y = self._one(rows, weights.squeeze(0))
+        elif not torch.is_autocast_enabled(x.device.type) and affine.takes(rows, weights):
+            y = affine.affine(rows, weights, offsets, self.has_bias)
         else:
             y = self._many(rows, weights, offsets)
         return y.view(*x.shape[:-1], y.shape[-1])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
+from hermnet.perceptron import relational_perceptron
 from hermnet.subnetwork import Interaction, Shape
 
 
@@ -63,16 +63,18 @@ class PaiNN(Interaction):
         return message + self._update(x, graph.expansion.receivers.offsets)
 
     def _message(self, x: Tensor, graph: RelationalGraph) -> Tensor:
-        offsets = graph.expansion.sources.offsets
+        sources = graph.expansion.sources
         s, v = scalars_and_vectors(x)
-        phi = self.source_out(F.silu(self.source_in(graph.at_sources(s), offsets)), offsets)
+        layers = self.source_in, self.source_out
+        phi = relational_perceptron(layers, s, sources.offsets, sources.atom)
         return graph.over_sides(vector_messages(graph, phi, v, self.filter))
 
     def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
         s, v = scalars_and_vectors(x)
         big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
         norm = soft_norm(big_v, self.epsilon)
-        a = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
+        layers = self.update_in, self.update_out
+        a = relational_perceptron(layers, torch.cat((s, norm), dim=1), offsets)
         own, vector, inner = a.chunk(3, dim=1)
         ds = own + inner * (big_u * big_v).sum(dim=1)
         return torch.cat((ds.unsqueeze(1), vector.unsqueeze(1) * big_u), dim=1)

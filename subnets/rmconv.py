@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
+from hermnet.perceptron import relational_perceptron
 from hermnet.subnetwork import Interaction, Shape
 
 
@@ -84,9 +84,10 @@ class RMConv(Interaction):
 
     def _messages(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """Sums of radial messages, (n_receivers * n_sides, 4, n_channels)."""
-        offsets = graph.expansion.sources.offsets
+        sources = graph.expansion.sources
         s, v = scalars_and_vectors(x)
-        phi = self.source_out(F.silu(self.source_in(graph.at_sources(s), offsets)), offsets)
+        layers = self.source_in, self.source_out
+        phi = relational_perceptron(layers, s, sources.offsets, sources.atom)
         return vector_messages(graph, phi, v, self.filter)
 
     def _angular_update(self, x: Tensor, means: Tensor, offsets: Tensor) -> Tensor:
@@ -95,7 +96,8 @@ class RMConv(Interaction):
         inner = (big_u * big_v.flip(1)).sum(dim=2).mean(dim=1)  # (n_receivers, n_channels)
         s, v = scalars_and_vectors(x)
         norm = soft_norm(v, self.epsilon)
-        g = self.update_out(F.silu(self.update_in(torch.cat((s, norm), dim=1), offsets)), offsets)
+        layers = self.update_in, self.update_out
+        g = relational_perceptron(layers, torch.cat((s, norm), dim=1), offsets)
         own, vector, angle = g.chunk(3, dim=1)
         ds = own + angle * inner
         dv = vector.unsqueeze(1) * big_u.mean(dim=1)

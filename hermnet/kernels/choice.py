@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,3 +32,30 @@ def may_take(*tensors: Tensor) -> bool:
         and dtype in SUFFIX
         and all(t.device.type == "cpu" and t.dtype == dtype for t in tensors)
     )
+
+
+def bits(flags: Sequence[bool]) -> int:
+    """Flags as the bits of a number, the first one lowest."""
+    return sum(bool(flag) << k for k, flag in enumerate(flags))
+
+
+def wanted(ctx: Any, n: int) -> tuple[bool, ...]:
+    """Whether this backward pass asks for the gradients of an operator's first `n` inputs.
+
+    ``needs_input_grad`` says only that an input has one. Forces want no gradients of the weights,
+    which operators of torch do not compute then either.
+
+    Args:
+        ctx: of the operator, in its backward pass.
+        n: number of inputs, all of them tensors.
+    """
+    nodes = [node for node, _ in ctx.next_functions[:n]]
+    needs = zip(ctx.needs_input_grad[:n], nodes, strict=True)
+    return tuple(need and node is not None and _runs(node) for need, node in needs)
+
+
+def _runs(node: Any) -> bool:
+    try:
+        return bool(torch._C._will_engine_execute_node(node))
+    except RuntimeError:  # its refusal for leaves whose gradient is asked for
+        return True

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, may_take
+from hermnet.kernels.choice import SUFFIX, may_take, wanted
 from hermnet.kernels.library import library
 
 
@@ -85,7 +85,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     a, b, to, from_ = ctx.saved_tensors
-    for_a, for_b = ctx.needs_input_grad[:2]
+    for_a, for_b = wanted(ctx, 2)
     ops = torch.ops.hermnet
     return (
         ops.product_sum(grad, b, from_, to, a.shape[0], False) if for_a else None,
@@ -96,7 +96,7 @@ def _sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _product_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     a, b, to, from_ = ctx.saved_tensors
-    for_a, for_b = ctx.needs_input_grad[:2]
+    for_a, for_b = wanted(ctx, 2)
     product = torch.ops.hermnet.product_sum
     return (
         product(b, grad, to, from_, a.shape[0], ctx.runs) if for_a else None,

@@ -69,7 +69,7 @@ def _run(command: list[str]) -> None:
 def _key(source: Path, compiler: str) -> str:
     """Code, compiler and processor: what runs on one may stop the other."""
     parts = (
-        source.read_text(encoding="utf-8"),
+        *(path.read_text(encoding="utf-8") for path in (source, *sorted(_FOLDER.glob("*.h")))),
         compiler,
         *_FLAGS,
         platform.machine(),

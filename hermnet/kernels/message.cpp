@@ -7,106 +7,12 @@
 // edges whose filters stay in its cache, so nothing that is per edge and per channel reaches memory.
 // Everything is a derivative of the scalar <g, out>, which is linear in each of g, phi, v, f and d.
 
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "vectors.h"
 
 namespace {
 
 constexpr int64_t BLOCK = 64;  // edges
 constexpr int64_t AHEAD = 2;
-// A tile of the matrix product is as many rows and vectors as the registers hold.
-#ifdef __AVX512F__
-constexpr int LONG = 64, ROWS = 8, WIDE = 3;  // bytes of a vector; 32 registers
-#else
-constexpr int LONG = 32, ROWS = 6, WIDE = 2;  // 16 registers
-#endif
-
-// A vector of N bytes that may lie anywhere.
-template <typename T, int N>
-struct Pack {
-  typedef T type __attribute__((vector_size(N), aligned(alignof(T)), may_alias));
-  static constexpr int64_t size = N / sizeof(T);
-};
-
-template <typename T, int N>
-using Vec = typename Pack<T, N>::type;
-
-template <typename T, int N>
-inline Vec<T, N> load(const T* p) {
-  return *reinterpret_cast<const Vec<T, N>*>(p);
-}
-
-template <typename T, int N>
-inline void store(T* p, Vec<T, N> value) {
-  *reinterpret_cast<Vec<T, N>*>(p) = value;
-}
-
-template <typename T, int N>
-inline void add(T* p, Vec<T, N> value) {
-  store<T, N>(p, load<T, N>(p) + value);
-}
-
-template <typename T, int N>
-inline T total(Vec<T, N> value) {
-  T sum = 0;
-  for (int64_t k = 0; k < Pack<T, N>::size; ++k) sum += value[k];
-  return sum;
-}
-
-// A strided matrix: entry (i, k) stands at p[i * row + k * col].
-template <typename T>
-struct Matrix {
-  const T* p;
-  int64_t row, col;
-};
-
-template <typename T, int N, int M, int W>
-inline void tile(Matrix<T> a, const T* b, int64_t ldb, int64_t n, T* c, int64_t ldc, bool plus) {
-  constexpr int64_t L = Pack<T, N>::size;
-  Vec<T, N> sum[M][W];
-  for (int i = 0; i < M; ++i)
-    for (int w = 0; w < W; ++w)
-      sum[i][w] = plus ? load<T, N>(c + i * ldc + w * L) : Vec<T, N>{};
-  for (int64_t k = 0; k < n; ++k) {
-    Vec<T, N> right[W];
-    for (int w = 0; w < W; ++w) right[w] = load<T, N>(b + k * ldb + w * L);
-    for (int i = 0; i < M; ++i) {
-      const T left = a.p[i * a.row + k * a.col];
-      for (int w = 0; w < W; ++w) sum[i][w] += left * right[w];
-    }
-  }
-  for (int i = 0; i < M; ++i)
-    for (int w = 0; w < W; ++w) store<T, N>(c + i * ldc + w * L, sum[i][w]);
-}
-
-template <typename T, int N, int W>
-inline void strip(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, T* c, int64_t ldc,
-                  bool plus) {
-  int64_t i = 0;
-  for (; i + ROWS <= m; i += ROWS)
-    tile<T, N, ROWS, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
-  for (; i + 2 <= m; i += 2)
-    tile<T, N, 2, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
-  for (; i < m; ++i)
-    tile<T, N, 1, W>({a.p + i * a.row, a.row, a.col}, b, ldb, n, c + i * ldc, ldc, plus);
-}
-
-// C (m, columns) = or += A (m, n) B (n, columns); columns is a multiple of half a vector.
-template <typename T, int N>
-void product(Matrix<T> a, const T* b, int64_t ldb, int64_t m, int64_t n, int64_t columns, T* c,
-             int64_t ldc, bool plus) {
-  constexpr int64_t L = Pack<T, N>::size;
-  int64_t j = 0;
-  for (; j + WIDE * L <= columns; j += WIDE * L)
-    strip<T, N, WIDE>(a, b + j, ldb, m, n, c + j, ldc, plus);
-  for (; j + L <= columns; j += L) strip<T, N, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
-  if (j < columns) strip<T, N / 2, 1>(a, b + j, ldb, m, n, c + j, ldc, plus);
-}
 
 // What Python passes: eight bytes each, in this order. Pointers that are not wanted are null.
 template <typename T>
@@ -340,15 +246,15 @@ class Worker {
   }
 
   void filters(const Block<T>& b, const T* basis, const T* weight, std::vector<T>& to, bool plus) {
-    product<T, N>({basis + b.first * a.basis_stride, a.basis_stride, 1}, weight, 3 * C, b.count, K, 3 * C, to.data(), 3 * C,
-                  plus);
+    product<T, N>({basis + b.first * a.basis_stride, a.basis_stride, 1}, weight, 3 * C, b.count, K,
+                  3 * C, to.data(), 3 * C, {plus ? to.data() : nullptr, 3 * C});
   }
 
   void to_basis(const Block<T>& b, const std::vector<T>& grad, const std::vector<T>& turned,
                 bool plus) {
     wide.resize(BLOCK * padded);
     product<T, N>({grad.data(), 3 * C, 1}, turned.data(), padded, b.count, 3 * C, padded,
-                  wide.data(), padded, false);
+                  wide.data(), padded, {nullptr, 0});
     for (int64_t k = 0; k < b.count; ++k)
       for (int64_t n = 0; n < K; ++n) {
         T& to = a.d_basis[(b.first + k) * a.basis_stride + n];
@@ -357,8 +263,8 @@ class Worker {
   }
 
   void to_weight(const Block<T>& b, const T* basis, const std::vector<T>& grad) {
-    product<T, N>({basis + b.first * a.basis_stride, 1, a.basis_stride}, grad.data(), 3 * C, K, b.count, 3 * C, b.d_weight,
-                  3 * C, true);
+    product<T, N>({basis + b.first * a.basis_stride, 1, a.basis_stride}, grad.data(), 3 * C, K,
+                  b.count, 3 * C, b.d_weight, 3 * C, {b.d_weight, 3 * C});
   }
 
   void put(int64_t e, Vec<T, N> dx, Vec<T, N> dy, Vec<T, N> dz) {
@@ -395,15 +301,6 @@ template <typename T>
 int64_t row_start(const Args<T>& a, int64_t e) {
   while (e > 0 && e < a.n_edges && a.rows[e] == a.rows[e - 1]) ++e;
   return e;
-}
-
-template <typename T>
-void add_up(T* to, const std::vector<std::vector<T>>& parts, int64_t size, int64_t n_threads) {
-  (void)n_threads;
-#pragma omp parallel for num_threads(n_threads) schedule(static)
-  for (int64_t start = 0; start < size; start += 4096)
-    for (const auto& part : parts)
-      for (int64_t k = start; k < std::min(size, start + 4096); ++k) to[k] += part[k];
 }
 
 // Every thread works on its share of the edges; what threads share is added up in their order.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, may_take
+from hermnet.kernels.choice import SUFFIX, bits, may_take, wanted
 from hermnet.kernels.library import library
 
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
@@ -171,32 +171,28 @@ def _fake_second(*arguments: Any) -> tuple[Tensor, ...]:
     return grad.new_empty(grad.shape), *_gradients(arguments[6:11], arguments[-1] >> 1)
 
 
-def _bits(flags: Sequence[bool]) -> int:
-    return sum(bool(flag) << k for k, flag in enumerate(flags))
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs[:-1])
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = ctx.needs_input_grad[:5]
+    needs = wanted(ctx, 5)
     found: list[Tensor | None] = [None] * 10
     if grad is not None:
         first = torch.ops.hermnet.message_first
-        results = first(grad, *ctx.saved_tensors, _bits(needs))
+        results = first(grad, *ctx.saved_tensors, bits(needs))
         found[:5] = [r if need else None for r, need in zip(results, needs, strict=True)]
     return tuple(found)
 
 
 def _backward_of_first(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = ctx.needs_input_grad[:6]
+    needs = wanted(ctx, 6)
     found: list[Tensor | None] = [None] * 11
     given = [t if t is not None and t.numel() else None for t in tangents]
     if any(t is not None for t in given):
         second = torch.ops.hermnet.message_second
-        results = second(*given, *ctx.saved_tensors, _bits(needs))
+        results = second(*given, *ctx.saved_tensors, bits(needs))
         found[:6] = [r if need else None for r, need in zip(results, needs, strict=True)]
     return tuple(found)
 
