@@ -43,6 +43,15 @@ struct Exponential<double> {
   static constexpr double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
 };
 
+template <typename T, int N>
+struct Factorials {  // 1 / k!
+  T of[N + 1];
+  constexpr Factorials() : of() {
+    of[0] = T(1);
+    for (int k = 1; k <= N; ++k) of[k] = of[k - 1] / k;
+  }
+};
+
 // 1 / (1 + exp(-x)), with exp(r + n ln 2) = 2^n exp(r) and Taylor's series for exp(r).
 template <typename T, int N>
 inline Vec<T, N> sigmoid(Vec<T, N> x) {
@@ -56,8 +65,9 @@ inline Vec<T, N> sigmoid(Vec<T, N> x) {
   const Values shifted = z * T(1.4426950408889634) + E::magic;  // n in its last bits
   const Values n = shifted - E::magic;
   const Values r = (z - n * E::high) - n * E::low;
-  Values sum = Values{} + T(1);
-  for (int k = E::terms; k > 0; --k) sum = T(1) + sum * r * (T(1) / k);
+  constexpr Factorials<T, E::terms> one_over;
+  Values sum = Values{} + one_over.of[E::terms];
+  for (int k = E::terms - 1; k >= 0; --k) sum = sum * r + one_over.of[k];
   const Ints power = ((Ints)shifted + E::bias) << E::mantissa;
   return T(1) / (T(1) + sum * (Values)power);
 }
@@ -94,9 +104,10 @@ class Worker {
       if (d_x && block.t_w1) turn(block.t_w1, I, H, tw1_turned, I);
       if (a.inner_out) turn(block.w2, H, O, w2_turned, H);
       if (block.t_w2) turn(block.t_w2, H, O, tw2_turned, H);
-      for (; k < stop; k += BLOCK) {
+      const int64_t step = even_step(stop - k);
+      for (; k < stop; k += step) {
         block.first = k;
-        block.count = std::min(BLOCK, stop - k);
+        block.count = std::min(step, stop - k);
         work(block);
         block.fresh = false;
       }
@@ -256,6 +267,12 @@ class Worker {
     if (fresh) std::fill_n(to, n_out, T(0));
     for (int64_t k = 0; k < n; ++k)
       for (int64_t c = 0; c < n_out; ++c) to[c] += grad[k * n_out + c];
+  }
+
+  // Rows of a block, so that all blocks of a segment are about as long and few tiles are short.
+  static int64_t even_step(int64_t n) {
+    const int64_t n_blocks = (n + BLOCK - 1) / BLOCK;
+    return ((n + n_blocks - 1) / n_blocks + 7) / 8 * 8;
   }
 
   template <int M>
