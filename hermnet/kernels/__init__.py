@@ -1,1 +1,1 @@
-"""Kernels of our own in C++, compiled where they are used, and the operators of torch they make."""
+"""Kernels of our own, in C++ on CPUs and Triton on GPUs, and the operators of torch they make."""

@@ -24,6 +24,11 @@ def plain_operators(plain: bool = True) -> Iterator[None]:
         _plain.reset(token)
 
 
+def is_plain() -> bool:
+    """Whether this is inside `plain_operators`."""
+    return _plain.get()
+
+
 def may_take(*tensors: Tensor) -> bool:
     """Whether kernels are wanted, and made for the place and the dtype of these tensors."""
     dtype = tensors[0].dtype

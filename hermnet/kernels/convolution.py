@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, may_take, wanted
+from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
 
@@ -38,6 +39,8 @@ def product_sum(values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, 
 
 def takes(values: Tensor, weights: Tensor) -> bool:
     """Whether there is a kernel for these."""
+    if values.is_cuda:
+        return may_take_on_gpu(values, weights)
     return may_take(values, weights) and library("convolution") is not None
 
 
@@ -68,6 +71,14 @@ def _edge_product(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, runs: bool) -
     out = a.new_empty(to.shape[0], a.shape[1])
     _call(1, a, b, (to, from_), out, runs)
     return out
+
+
+def _plain_sum(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, n: int, runs: bool) -> Tensor:
+    return a.new_zeros(n, a.shape[1]).index_add(0, to, a.index_select(0, from_) * b)
+
+
+def _plain_product(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, runs: bool) -> Tensor:
+    return a.index_select(0, to) * b.index_select(0, from_)
 
 
 def _fake_sum(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, n: int, runs: bool) -> Tensor:
@@ -105,11 +116,13 @@ def _product_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-for _name, _implementation, _fake, _backward in (
-    ("product_sum", _product_sum, _fake_sum, _sum_backward),
-    ("edge_product", _edge_product, _fake_product, _product_backward),
+for _name, _implementation, _plain, _fake, _backward in (
+    ("product_sum", _product_sum, _plain_sum, _fake_sum, _sum_backward),
+    ("edge_product", _edge_product, _plain_product, _fake_product, _product_backward),
 ):
     _LIBRARY.impl(_name, _implementation, "CPU")
+    _checked = FirstUse("hermnet.kernels.triton_convolution", _name, _plain, by_last=True)
+    _LIBRARY.impl(_name, _checked, "CUDA")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
     torch.library.register_autograd(
         f"hermnet::{_name}", _backward, setup_context=_save, lib=_LIBRARY

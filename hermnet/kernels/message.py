@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hermnet.kernels import plain_message
 from hermnet.kernels.choice import SUFFIX, bits, may_take, wanted
+from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
@@ -53,6 +55,8 @@ def filtered_message(
 
 def takes(phi: Tensor, v: Tensor, basis: Tensor) -> bool:
     """Whether there is a kernel for these."""
+    if phi.is_cuda:
+        return may_take_on_gpu(phi, v, basis)
     aligned = v.shape[-1] * phi.element_size() % _ALIGNMENT == 0
     return may_take(phi, v, basis) and aligned and library("message") is not None
 
@@ -203,6 +207,9 @@ for _name, _implementation, _fake in (
     ("message_second", _message_second, _fake_second),
 ):
     _LIBRARY.impl(_name, _implementation, "CPU")
+    _plain, _by_needs = getattr(plain_message, _name), _name != "message"
+    _checked = FirstUse("hermnet.kernels.gpu_message", _name, _plain, _by_needs)
+    _LIBRARY.impl(_name, _checked, "CUDA")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
 for _name, _derivative in (("message", _backward), ("message_first", _backward_of_first)):
     torch.library.register_autograd(

@@ -1,0 +1,153 @@
+"""Kernels in Triton, held against operators of torch once before they are believed.
+
+They run on machines where nobody has tried them. So the first call of each kind on a device
+computes both, on the actual inputs. Where Triton is missing, does not compile or gives other
+numbers, one warning says why, and operators of torch do the work on that device from then on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from hermnet.kernels.choice import SUFFIX, is_plain
+
+_LOG = logging.getLogger("hermnet.kernels")
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 3e-2}  # of the largest
+_SHORT_TOLERANCE = 1e-2  # of products of float32 in TF32, which keeps 10 bits
+_refused: set[torch.device] = set()
+
+
+@cache
+def _has_triton() -> bool:
+    return os.environ.get("HERMNET_KERNELS") != "0" and find_spec("triton") is not None
+
+
+def is_served(*tensors: Tensor) -> bool:
+    """Whether kernels in Triton are wanted and may be had where these tensors are."""
+    device = tensors[0].device
+    return (
+        not is_plain()
+        and all(t.device == device and t.device.type == "cuda" for t in tensors)
+        and device not in _refused
+        and _has_triton()
+    )
+
+
+def may_take_on_gpu(*tensors: Tensor) -> bool:
+    """`is_served`, and of one dtype that the message kernels are made for."""
+    dtype = tensors[0].dtype
+    return dtype in SUFFIX and all(t.dtype == dtype for t in tensors) and is_served(*tensors)
+
+
+def precision(dtype: torch.dtype) -> str:
+    """How exact products of matrices are, in the words of Triton; as torch's own."""
+    short = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return "tf32" if short else "ieee"
+
+
+@final
+class FirstUse:
+    """A function in Triton where it equals its plain form, which is tried once for each kind.
+
+    Args:
+        module: that has the function; imported at the first call, for it needs Triton.
+        name: of the function.
+        plain: the same with operators of torch.
+        by_last: whether the last argument makes kinds too, as the shapes of tensors do.
+    """
+
+    def __init__(
+        self, module: str, name: str, plain: Callable[..., Any], by_last: bool = False
+    ) -> None:
+        self._by_last = by_last
+        self._module = module
+        self._name = name
+        self._plain = plain
+        self._known: set[Hashable] = set()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        tensors = [t for t in arguments if isinstance(t, Tensor)]
+        if not is_served(*tensors):
+            return self._plain(*arguments)
+        key = (*_kind(arguments), arguments[-1] if self._by_last else None)
+        with torch.cuda.device(tensors[0].device):
+            if key in self._known:
+                return self._fast(*arguments)
+            if torch.cuda.is_current_stream_capturing():  # no place to compare: nothing may wait
+                return self._plain(*arguments)
+            return self._compared(key, *arguments)
+
+    def _fast(self, *arguments: Any) -> Any:
+        return getattr(importlib.import_module(self._module), self._name)(*arguments)
+
+    def _compared(self, key: Hashable, *arguments: Any) -> Any:
+        try:
+            expected = self._plain(*arguments)
+        except torch.OutOfMemoryError:  # tensors per edge and channel need not fit
+            return self._fast(*arguments)
+        try:
+            found = self._fast(*arguments)
+            error = _difference(_sequence(found), _sequence(expected))
+        except torch.OutOfMemoryError:
+            return expected
+        except Exception as reason:  # whatever Triton cannot do, torch can
+            return self._refuse(arguments, _first_line(reason), expected)
+        if error is None:  # values that are no numbers tell nothing
+            return expected
+        if error > 1.0:
+            told = f"{self._name} is off by {error:.1f} times what rounding explains"
+            return self._refuse(arguments, told, expected)
+        self._known.add(key)
+        return found
+
+    def _refuse(self, arguments: Sequence[Any], reason: str, result: Any) -> Any:
+        device = next(t.device for t in arguments if isinstance(t, Tensor))
+        _refused.add(device)
+        text = "no kernels in Triton on %s, going on with those of torch: %s"
+        _LOG.warning(text, device, reason)
+        return result
+
+
+def _kind(arguments: Sequence[Any]) -> tuple[Hashable, ...]:
+    """What makes another kernel: dtypes, channels, which tensors there are."""
+    tensors = [t for t in arguments if t is None or isinstance(t, Tensor)]
+    shapes = [None if t is None else (t.dtype, t.device, t.shape[1:]) for t in tensors]
+    # reading the switch of TF32 is cheap, and it is another kernel
+    return precision(torch.float32), *shapes
+
+
+def _sequence(results: Any) -> Sequence[Tensor]:
+    return [results] if isinstance(results, Tensor) else list(results)
+
+
+def _difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float | None:
+    """The largest difference in units of what rounding explains; None where it cannot be said."""
+    worst = 0.0
+    for one, other in zip(found, expected, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            raise RuntimeError(f"a result of shape {tuple(one.shape)}, not {tuple(other.shape)}")
+        if other.numel() == 0:
+            continue
+        scale = float(other.abs().max())
+        if scale != scale or scale == float("inf"):
+            return None
+        error = float((one - other).abs().max())
+        allowed = _SHORT_TOLERANCE if precision(one.dtype) == "tf32" else _TOLERANCE[one.dtype]
+        part = error / (allowed * scale) if scale else float(error > 0) * float("inf")
+        worst = max(worst, part) if part == part else float("inf")
+    return worst
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,218 @@
+"""Filtered vector messages and their two derivatives, in Triton.
+
+With ``<g, out>`` of `hermnet.kernels.message` as B, bilinear in g and in the features, four kernels
+give its derivatives: by receiving row (in g), by sender (in phi and v), by edge (in the basis and
+the directions) and by piece of the edges (in the weights). With `TANGENT` each gives its own
+derivative along the tangents instead, which is what a second derivative consists of. Every kernel
+computes the filters it needs anew, so nothing that is per edge and channel reaches memory; every
+result is written by one program, so the bits are the same in every run.
+
+Names: x_s, x_r, x_v are the three parts of phi, of the filter f; t_ is a tangent.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _three(p, index, stride, step, c, inside):
+    """Three tiles (E, B) of rows that lie `stride` apart, each `step` after the one before."""
+    at = p + index[:, None] * stride + c[None, :]
+    return (
+        tl.load(at, mask=inside, other=0.0),
+        tl.load(at + step, mask=inside, other=0.0),
+        tl.load(at + 2 * step, mask=inside, other=0.0),
+    )
+
+
+@triton.jit
+def _matrix(w, k, c, n_basis, C: tl.constexpr):
+    """A tile (K, B) of one part of a matrix of weights."""
+    inside = (k < n_basis)[:, None] & (c < C)[None, :]
+    return tl.load(w + k[:, None] * (3 * C) + c[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def _rows(p, index, stride, k, inside, n_basis):
+    """A tile (E, K) of rows of a basis."""
+    at = p + index[:, None] * stride + k[None, :]
+    return tl.load(at, mask=inside[:, None] & (k < n_basis)[None, :], other=0.0)
+
+
+@triton.jit
+def _vectors(p, index, stride, inside):
+    """Three columns (E, 1) of directions."""
+    at = p + index * stride
+    x = tl.load(at, mask=inside, other=0.0)
+    y = tl.load(at + 1, mask=inside, other=0.0)
+    z = tl.load(at + 2, mask=inside, other=0.0)
+    return x[:, None], y[:, None], z[:, None]
+
+
+@triton.jit
+def _filters(
+    basis,
+    e,
+    stride,
+    is_edge,
+    w,
+    c,
+    n_basis,
+    C: tl.constexpr,
+    K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Three tiles (E, B), the parts of the filters; K functions at a time, to save registers."""
+    kind = w.dtype.element_ty
+    s = tl.zeros((e.shape[0], c.shape[0]), kind)
+    r, v = s, s
+    for start in range(0, n_basis, K):
+        k = start + tl.arange(0, K)
+        b = _rows(basis, e, stride, k, is_edge, n_basis)
+        by_s, by_r = _matrix(w, k, c, n_basis, C), _matrix(w + C, k, c, n_basis, C)
+        by_v = _matrix(w + 2 * C, k, c, n_basis, C)
+        s += tl.dot(b, by_s, input_precision=PRECISION, out_dtype=kind)
+        r += tl.dot(b, by_r, input_precision=PRECISION, out_dtype=kind)
+        v += tl.dot(b, by_v, input_precision=PRECISION, out_dtype=kind)
+    return s, r, v
+
+
+@triton.jit
+def _filter_tangents(
+    basis, b_stride, t_basis, tb_stride, e, is_edge, w, t_w, c, n_basis,
+    C: tl.constexpr, K: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The derivatives of the three tiles."""
+    s, r, v = _filters(t_basis, e, tb_stride, is_edge, w, c, n_basis, C, K, PRECISION)
+    if WEIGHT:
+        by_s, by_r, by_v = _filters(basis, e, b_stride, is_edge, t_w, c, n_basis, C, K, PRECISION)
+        s += by_s
+        r += by_r
+        v += by_v
+    return s, r, v
+
+
+@triton.jit(do_not_specialize=["n_basis"])
+def by_row(
+    phi, v, basis, dirs, weight, t_phi, t_v, t_basis, t_dirs, t_weight,
+    neighbors, atoms, slots, begins, stops, out,
+    n_basis, v_stride, tp_stride, tv_stride, b_stride, tb_stride, td_stride,
+    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
+    TANGENT: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The sums of a receiving row, in B channels."""
+    row = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * B + tl.arange(0, B)
+    s = tl.zeros((B,), out.dtype.element_ty)
+    x, y, z = s, s, s
+    begin, stop = tl.load(begins + row), tl.load(stops + row)
+    slot = tl.load(slots + begin, mask=stop > begin, other=0).to(tl.int64)
+    w, t_w = weight + slot * n_basis * (3 * C), t_weight + slot * n_basis * (3 * C)
+    for start in range(begin, stop, E):
+        e = (start + tl.arange(0, E)).to(tl.int64)
+        is_edge = e < stop
+        inside = is_edge[:, None] & (c < C)[None, :]
+        j = tl.load(neighbors + e, mask=is_edge, other=0)
+        i = tl.load(atoms + e, mask=is_edge, other=0)
+        dx, dy, dz = _vectors(dirs, e, 3, is_edge)
+        ps, pr, pv = _three(phi, j, 3 * C, C, c, inside)
+        vx, vy, vz = _three(v, i, v_stride, C, c, inside)
+        fs, fr, fv = _filters(basis, e, b_stride, is_edge, w, c, n_basis, C, K, PRECISION)
+        m, q = pr * fr, pv * fv
+        if TANGENT:
+            tx, ty, tz = _vectors(t_dirs, e, td_stride, is_edge)
+            tps, tpr, tpv = _three(t_phi, j, tp_stride, C, c, inside)
+            tvx, tvy, tvz = _three(t_v, i, tv_stride, C, c, inside)
+            tfs, tfr, tfv = _filter_tangents(
+                basis, b_stride, t_basis, tb_stride, e, is_edge, w, t_w, c, n_basis,
+                C, K, WEIGHT, PRECISION,
+            )  # fmt: skip
+            t_m, t_q = tpr * fr + pr * tfr, tpv * fv + pv * tfv
+            s += tl.sum(tps * fs + ps * tfs, 0)
+            x += tl.sum(t_m * dx + m * tx + t_q * vx + q * tvx, 0)
+            y += tl.sum(t_m * dy + m * ty + t_q * vy + q * tvy, 0)
+            z += tl.sum(t_m * dz + m * tz + t_q * vz + q * tvz, 0)
+        else:
+            s += tl.sum(ps * fs, 0)
+            x += tl.sum(m * dx + q * vx, 0)
+            y += tl.sum(m * dy + q * vy, 0)
+            z += tl.sum(m * dz + q * vz, 0)
+    tl.store(out + row * (4 * C) + c, s, mask=c < C)
+    _store_three(out + row * (4 * C) + C, x, y, z, c, C)
+
+
+@triton.jit
+def _store_three(at, x, y, z, c, C: tl.constexpr):
+    """Three rows of B channels that lie C apart."""
+    tl.store(at + c, x, mask=c < C)
+    tl.store(at + C + c, y, mask=c < C)
+    tl.store(at + 2 * C + c, z, mask=c < C)
+
+
+@triton.jit(do_not_specialize=["n_basis"])
+def by_sender(
+    grad, phi, v, basis, dirs, weight, t_phi, t_v, t_basis, t_dirs, t_weight,
+    rows, neighbors, atoms, slots, order, begins, stops, d_phi, d_v,
+    n_basis, v_stride, tp_stride, tv_stride, b_stride, tb_stride, td_stride,
+    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
+    TANGENT: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+    PHI: tl.constexpr, V: tl.constexpr,
+):  # fmt: skip
+    """The gradients of the row of a source in phi, of an atom in v, or of both where they are one.
+
+    The edges of a sender lie in the order of slots, of which a tile takes one at a time.
+    """
+    sender = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * B + tl.arange(0, B)
+    a = tl.zeros((B,), phi.dtype.element_ty)
+    s, r, u, x, y, z = a, a, a, a, a, a
+    at, stop = tl.load(begins + sender), tl.load(stops + sender)
+    while at < stop:
+        place = at + tl.arange(0, E)
+        e = tl.load(order + place, mask=place < stop, other=0).to(tl.int64)
+        slot = tl.load(slots + tl.load(order + at))
+        is_edge = (place < stop) & (tl.load(slots + e) == slot)
+        at += tl.sum(is_edge.to(tl.int32), 0)
+        inside = is_edge[:, None] & (c < C)[None, :]
+        matrix = slot.to(tl.int64) * n_basis * (3 * C)
+        i = tl.load(atoms + e)
+        fs, fr, fv = _filters(
+            basis, e, b_stride, is_edge, weight + matrix, c, n_basis, C, K, PRECISION
+        )
+        g = grad + tl.load(rows + e)[:, None] * (4 * C) + c[None, :]
+        gs = tl.load(g, mask=inside, other=0.0)
+        gx = tl.load(g + C, mask=inside, other=0.0)
+        gy = tl.load(g + 2 * C, mask=inside, other=0.0)
+        gz = tl.load(g + 3 * C, mask=inside, other=0.0)
+        hs, hr, hv, q = fs, fr, fv, fv
+        if TANGENT:
+            hs, hr, hv = _filter_tangents(
+                basis, b_stride, t_basis, tb_stride, e, is_edge,
+                weight + matrix, t_weight + matrix, c, n_basis, C, K, WEIGHT, PRECISION,
+            )  # fmt: skip
+        if PHI:
+            dx, dy, dz = _vectors(dirs, e, 3, is_edge)
+            vx, vy, vz = _three(v, i, v_stride, C, c, inside)
+            s += tl.sum(gs * hs, 0)
+            r += tl.sum((gx * dx + gy * dy + gz * dz) * hr, 0)
+            u += tl.sum((gx * vx + gy * vy + gz * vz) * hv, 0)
+            if TANGENT:
+                tx, ty, tz = _vectors(t_dirs, e, td_stride, is_edge)
+                tvx, tvy, tvz = _three(t_v, i, tv_stride, C, c, inside)
+                r += tl.sum((gx * tx + gy * ty + gz * tz) * fr, 0)
+                u += tl.sum((gx * tvx + gy * tvy + gz * tvz) * fv, 0)
+        if V:
+            at_v = tl.load(neighbors + e)[:, None]
+            q = hv * tl.load(phi + at_v * (3 * C) + 2 * C + c[None, :], mask=inside, other=0.0)
+            if TANGENT:
+                t_p = t_phi + at_v * tp_stride + 2 * C + c[None, :]
+                q += fv * tl.load(t_p, mask=inside, other=0.0)
+            x += tl.sum(q * gx, 0)
+            y += tl.sum(q * gy, 0)
+            z += tl.sum(q * gz, 0)
+    if PHI:
+        _store_three(d_phi + sender * (3 * C), s, r, u, c, C)
+    if V:
+        _store_three(d_v + sender * (3 * C), x, y, z, c, C)
