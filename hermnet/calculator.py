@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -20,7 +21,7 @@ from hermnet.errors import InputError
 from hermnet.export.exported import ExportedPotential, load_exported
 from hermnet.familiarity import Familiarity
 from hermnet.graph import AtomicGraph
-from hermnet.memory import check_memory
+from hermnet.memory import bytes_needed, check_memory
 from hermnet.neighbors import graph_from_atoms
 from hermnet.network import Network
 from hermnet.potential import Potential, Prediction
@@ -86,11 +87,7 @@ class HermNetCalculator(Calculator):
         if device is None and isinstance(models[0], ExportedPotential):
             self.device = models[0].device
         loaded = list(zip(map(str, paths), models, strict=True))
-        self._familiar = [
-            (model, Familiarity(read_checkpoint(path).relations))
-            for path, model in loaded
-            if isinstance(model, Network)
-        ]
+        self._familiar = [Familiarity(m, _edges_seen(path, m)) for path, m in loaded]
         self._compiled = False
         self.potentials = [m for m in models if isinstance(m, _Potential)]
         self.dipoles = [_of_dipoles(m, path) for path, m in loaded if not isinstance(m, _Potential)]
@@ -157,11 +154,13 @@ class HermNetCalculator(Calculator):
             return linked.to(self.device)
         refuse(check_linked(linked, "the structure"))
         linked = linked.to(self.device)
-        for model, familiar in self._familiar:
-            familiar.check(model, linked)
-        for potential in () if self._compiled else self.potentials[:1]:
-            if isinstance(potential, Potential):
-                check_memory(potential, linked)
+        for familiar in self._familiar:
+            familiar.check(linked)
+        for potential in self.potentials[:1]:
+            if isinstance(potential, ExportedPotential):
+                check_memory(potential.bytes_needed, linked)
+            elif not self._compiled:
+                check_memory(partial(bytes_needed, potential), linked)
         self._n_checked = self.n_searches
         return linked
 
@@ -187,6 +186,13 @@ def _load(path: str | Path, device: torch.device, dtype: str | None) -> Network 
     if dtype not in (None, compiled):
         raise InputError(f"{path} was compiled for {compiled}; export it again for {dtype}")
     return exported
+
+
+def _edges_seen(path: str, model: Network | ExportedPotential) -> Mapping[str, int | None]:
+    """Training edges of each relation by its label, None where not known."""
+    if isinstance(model, ExportedPotential):
+        return model.description.relations
+    return read_checkpoint(path).relations
 
 
 def _arrays(prediction: Prediction) -> dict[str, Array]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
@@ -28,7 +31,7 @@ def bytes_needed(potential: Potential, graph: AtomicGraph) -> float:
         potential: the potential.
         graph: one structure with a neighbor list.
     """
-    piece, vectors = _piece(graph, potential.dtype)
+    piece, vectors = piece_of(graph, potential.dtype)
     own = {value.untyped_storage().data_ptr() for value in potential.parameters()}
     sizes: dict[int, int] = {}
     kept: list[Tensor] = []  # so that no address is used twice
@@ -45,11 +48,24 @@ def bytes_needed(potential: Potential, graph: AtomicGraph) -> float:
     return _BACKWARD * sum(sizes.values()) * graph.n_edges / max(piece.n_edges, 1)
 
 
-def check_memory(potential: Potential, graph: AtomicGraph) -> None:
+def bytes_taken(call: Callable[[], object]) -> float:
+    """The most that a call holds at a time of what it allocates; torch's profiler counts it.
+
+    Compiled code allocates through torch as well, but out of autograd's sight.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        call()
+    results = seen.profiler.kineto_results if seen.profiler is not None else None
+    events = [] if results is None else [e for e in results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return float(max(accumulate(event.nbytes() for event in events), default=0))
+
+
+def check_memory(needs: Callable[[AtomicGraph], float], graph: AtomicGraph) -> None:
     """Refuse a structure that does not fit, which would end the process without a word.
 
     Args:
-        potential: the potential.
+        needs: an estimate in bytes of what a structure takes.
         graph: one structure with a neighbor list, where it will be evaluated.
 
     Raises:
@@ -57,7 +73,7 @@ def check_memory(potential: Potential, graph: AtomicGraph) -> None:
     """
     if graph.n_edges < MANY_EDGES:
         return
-    needed, free = bytes_needed(potential, graph), free_bytes(graph.positions.device)
+    needed, free = needs(graph), free_bytes(graph.positions.device)
     if free is not None and needed > free:
         raise InputError(
             f"a structure of {graph.n_atoms:,} atoms and {graph.n_edges:,} edges needs about "
@@ -80,10 +96,14 @@ def free_bytes(device: torch.device) -> float | None:
     return 1024.0 * int(sizes["MemAvailable"].split()[0]) if "MemAvailable" in sizes else None
 
 
-def _piece(graph: AtomicGraph, dtype: torch.dtype) -> tuple[AtomicGraph, Tensor]:
+def piece_of(graph: AtomicGraph, dtype: torch.dtype) -> tuple[AtomicGraph, Tensor]:
     """Every n-th atom with the edges that it receives, and their vectors (n_edges, 3) in A.
 
     The atoms at the other ends are any of the piece: only how many there are counts.
+
+    Args:
+        graph: one structure with a neighbor list.
+        dtype: of the vectors.
     """
     stride = max(graph.n_atoms // _PIECE, 1)
     rows = torch.arange(0, graph.n_atoms, stride, device=graph.positions.device)

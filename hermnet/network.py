@@ -22,7 +22,7 @@ from hermnet.graph import AtomicGraph
 from hermnet.model_options import ModelOptions
 from hermnet.radial import make_radial_basis
 from hermnet.relational import Sharing
-from hermnet.relations import make_scheme
+from hermnet.relations import Scheme, make_scheme
 from hermnet.router import Router, assign_relations
 from hermnet.subnetwork import Shape, SubnetChoice, parse_subnets
 
@@ -93,9 +93,14 @@ class Network(nn.Module, ABC):
         """The unit of each target that data declare; empty where all units are fixed."""
 
     @property
+    def scheme(self) -> Scheme:
+        """What decides the relation of an edge."""
+        return self.router.scheme
+
+    @property
     def relation_labels(self) -> tuple[str, ...]:
         """The names of the relations, in the order of their index."""
-        return self.router.scheme.labels
+        return self.scheme.labels
 
     def labels_of(self, elements: tuple[int, ...]) -> tuple[str, ...]:
         """The names of the relations that a model of these elements has."""
@@ -114,10 +119,14 @@ class Network(nn.Module, ABC):
         """Index of each atom's element, (n_atoms,); an unknown element raises `InputError`."""
         return types_of(atomic_numbers, self.type_of_number, self.elements)
 
+    def classes_of(self, atomic_numbers: Tensor) -> Tensor:
+        """Index of each atom's class, (n_atoms,); an unknown element raises `InputError`."""
+        return self.class_of_type.index_select(0, self.types(atomic_numbers))
+
     def count_edges(self, facts: Facts) -> dict[str, int]:
         """Number of edges of each relation in a set of graphs, by the relation's label."""
-        scheme, stars = self.router.scheme, facts.environments.stars()
-        classes = self.class_of_type.index_select(0, self.types(stars.atomic_numbers))
+        scheme, stars = self.scheme, facts.environments.stars()
+        classes = self.classes_of(stars.atomic_numbers)
         links = scheme.links(classes, stars.centers, stars.neighbors)
         totals = torch.zeros(scheme.n_relations, dtype=torch.int64)
         totals.index_add_(0, links.relation, stars.counts[links.edge])

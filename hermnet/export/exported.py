@@ -21,6 +21,7 @@ from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.description import Description, read_description
 from hermnet.graph import AtomicGraph
+from hermnet.memory import bytes_taken, piece_of
 from hermnet.network import Indices, alike_atoms, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
@@ -42,6 +43,7 @@ class ExportedPotential:
     Attributes:
         description: what the file says of itself.
         device: where it computes.
+        scheme: what decides the relation of an edge.
 
     Raises:
         InputError: for a file that is no export, of an unknown format, or compiled for another
@@ -56,7 +58,7 @@ class ExportedPotential:
         self._function = _loaded(content, self.description, where)
         about = self.description
         classes = ElementClasses(about.class_names, about.class_of_type)
-        self._scheme = make_scheme(about.scheme, classes)
+        self.scheme = make_scheme(about.scheme, classes)
         self._type_of_number = type_table(self.elements).to(self.device)
         self._class_of_type = torch.tensor(about.class_of_type, device=self.device)
         parts = [torch.tensor(part, device=self.device) for part in about.parts]
@@ -74,6 +76,24 @@ class ExportedPotential:
     def cutoff(self) -> float:
         """In A."""
         return self.description.cutoff
+
+    def classes_of(self, atomic_numbers: Tensor) -> Tensor:
+        """Index of each atom's class, (n_atoms,); an unknown element raises `InputError`."""
+        types = types_of(atomic_numbers, self._type_of_number, self.elements)
+        return self._class_of_type.index_select(0, types)
+
+    def bytes_needed(self, graph: AtomicGraph) -> float:
+        """What a large structure takes, from what a piece of it is seen to take.
+
+        Args:
+            graph: one structure with a neighbor list, on the device.
+
+        Raises:
+            InputError: for an element that it does not know.
+        """
+        piece, vectors = piece_of(graph, self.dtype)
+        taken = bytes_taken(lambda: self.evaluate(vectors, self.indices(piece)))
+        return taken * graph.n_edges / max(piece.n_edges, 1)
 
     def indices(self, graph: AtomicGraph) -> Indices:
         """Types and relations of a graph.
@@ -95,7 +115,7 @@ class ExportedPotential:
         classes = self._class_of_type.index_select(0, types)
         alike = alike_atoms(types, len(self.elements))
         expansions = [
-            self._scheme.expand(classes, centers, neighbors, part, alike=alike)
+            self.scheme.expand(classes, centers, neighbors, part, alike=alike)
             for part in self._parts
         ]
         return Indices(types, centers, neighbors, expansions)

@@ -66,8 +66,8 @@ class ForceErrors:
     def _receivers(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """Relation and atom of each receiving copy, (n_copies,) each."""
         network = self._potential
-        classes = network.class_of_type.index_select(0, network.types(graph.atomic_numbers))
-        copies = network.router.scheme.expand(classes, graph.centers, graph.neighbors).receivers
+        classes = network.classes_of(graph.atomic_numbers)
+        copies = network.scheme.expand(classes, graph.centers, graph.neighbors).receivers
         sizes = copies.offsets.diff(prepend=copies.offsets.new_zeros(1))
         numbers = torch.arange(len(sizes), device=sizes.device)
         return numbers.repeat_interleave(sizes), copies.atom

@@ -147,6 +147,31 @@ def test_what_the_file_says_of_itself(file: Path):
     assert about.versions["torch"] == version("torch")
 
 
+PEAK = """
+import sys
+sys.path[:0] = [{tests!r}, {tests!r} + "/export"]
+from test_exported import crystal
+from hermnet import graph_from_atoms, load_exported
+exported = load_exported({file!r})
+exported(graph_from_atoms(crystal(), 3.0))
+graph = graph_from_atoms(crystal() * (3, 3, 3), 3.0)
+needed = exported.bytes_needed(graph)
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if "VmHWM" in line)
+before = peak()
+exported(graph)
+print(needed, 1024 * (peak() - before))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_what_it_needs_is_what_a_process_takes(file: Path):
+    program = PEAK.format(tests=str(ROOT / "tests"), file=str(file))
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    needed, taken = map(float, found.stdout.split())
+    assert 0.6 * taken < needed < 1.6 * taken
+
+
 def test_what_only_training_needs_is_not_imported(file: Path):
     script = """
         import sys

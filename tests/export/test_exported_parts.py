@@ -13,7 +13,8 @@ import torch
 import hermnet
 import structures
 from checkpoints import save_potential
-from hermnet import cli
+from hermnet import cli, memory
+from hermnet.errors import InputError
 from hermnet.export.compiling import describe_export
 from hermnet.export.core import core_program
 from hermnet.export.description import KEY, Description
@@ -54,6 +55,35 @@ def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.M
         for name in ("energy", "atomic_energies", "forces"):
             one, other = getattr(found, name), getattr(expected, name)
             torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_its_calculator_warns_and_refuses_like_a_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    checkpoint = save_potential(tmp_path / "best.ckpt", (8, 22, 56), relations="pair")
+    potential = hermnet.load_potential(checkpoint).requires_grad_(False)
+    about = describe_export(checkpoint, potential)
+    about.relations.update(dict.fromkeys(about.relations, 5000) | {"Ti-O": 3, "Ba-Ba": 0})
+    program = core_program(potential).module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
+    file = checkpoint.with_suffix(".pt2")
+    file.write_bytes(package(about))
+    atoms = structures.crystal() * (4, 4, 4)
+    atoms.calc = hermnet.HermNetCalculator(file)
+    with pytest.warns(UserWarning, match=r"hardly saw .* has: Ti-O \(3 edges\); energies"):
+        energy = atoms.get_potential_energy()
+    atoms.rattle(0.5, seed=1)
+    atoms.get_potential_energy()  # said once; a warning would be an error here
+    monkeypatch.setattr(memory, "MANY_EDGES", 100)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 1e6)
+    atoms = structures.crystal() * (4, 4, 4)
+    about.relations["Ti-O"] = 5000
+    file.write_bytes(package(about))
+    atoms.calc = hermnet.HermNetCalculator(file)
+    with pytest.raises(InputError, match=r"320 atoms and [\d,]+ edges needs about \d.\d GiB, of"):
+        atoms.get_potential_energy()
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 1e9)
+    assert atoms.get_potential_energy() == energy
 
 
 def test_inspect_runs_nothing_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
