@@ -43,6 +43,7 @@ def describe_model(potential: Potential) -> Description:
         class_names=classes.names,
         class_of_type=classes.of_type,
         parts=tuple(map(tuple, numbers)),
+        shares_sources=tuple(router.shares_sources),
         dtype=options.dtype,
         device=potential.embedding.weight.device.type,
         capability=torch.backends.cpu.get_cpu_capability(),

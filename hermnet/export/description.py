@@ -16,7 +16,7 @@ from typing import Any
 
 from hermnet.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 UNITS = {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"}
 KEY = "hermnet"  # in the package's metadata
 _ENTRY = "_metadata.json"  # how the name of the metadata's file ends
@@ -35,6 +35,7 @@ class Description:
         class_of_type: the class of each of the elements.
         parts: for each of several sub-networks a new number for each relation, as
             `hermnet.relations.Scheme.expand` takes it; empty where there is one.
+        shares_sources: for each sub-network whether an atom is one source for all its relations.
         dtype: of vectors and forces.
         device: ``cpu`` or ``cuda``.
         capability: the vector instructions that the code uses, in torch's words.
@@ -52,6 +53,7 @@ class Description:
     class_names: tuple[str, ...]
     class_of_type: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
+    shares_sources: tuple[bool, ...]
     dtype: str
     device: str
     capability: str
@@ -116,6 +118,7 @@ def _typed(about: dict[str, Any]) -> Description:
         class_names=tuple(str(name) for name in about["class_names"]),
         class_of_type=tuple(int(k) for k in about["class_of_type"]),
         parts=tuple(tuple(int(k) for k in part) for part in about["parts"]),
+        shares_sources=tuple(bool(one) for one in about["shares_sources"]),
         dtype=str(about["dtype"]),
         device=str(about["device"]),
         capability=str(about["capability"]),

@@ -115,8 +115,8 @@ class ExportedPotential:
         classes = self._class_of_type.index_select(0, types)
         alike = alike_atoms(types, len(self.elements))
         expansions = [
-            self.scheme.expand(classes, centers, neighbors, part, alike=alike)
-            for part in self._parts
+            self.scheme.expand(classes, centers, neighbors, part, shares, alike)
+            for part, shares in zip(self._parts, self.description.shares_sources, strict=True)
         ]
         return Indices(types, centers, neighbors, expansions)
 

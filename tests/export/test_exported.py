@@ -223,8 +223,8 @@ def changed(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     ("change", "message"),
     [
         (
-            lambda about: about.update(format=2, versions={"hermnet": "9.1"}),
-            "export format 2, this HermNet reads 1; it was written with hermnet 9.1: install",
+            lambda about: about.update(format=9, versions={"hermnet": "9.1"}),
+            "export format 9, this HermNet reads 3; it was written with hermnet 9.1: install",
         ),
         (lambda about: about.pop("cutoff"), "is an incomplete export: it lacks cutoff"),
         (lambda about: about.update(elements=["H"]), "is a damaged export: "),

@@ -15,7 +15,7 @@ import structures
 from checkpoints import save_potential
 from hermnet import cli, memory
 from hermnet.errors import InputError
-from hermnet.export.compiling import describe_export
+from hermnet.export.compiling import describe_export, deviation
 from hermnet.export.core import core_program
 from hermnet.export.description import KEY, Description
 from hermnet.export.exported import ExportedPotential
@@ -57,13 +57,37 @@ def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.M
             torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"relations": "none"},
+        {"relations": "pair", "sharing": "shared"},
+        {"relations": "vertex", "heterogeneity": "update"},
+        {"relations": "triadic", "heterogeneity": "filters"},
+    ],
+    ids=str,
+)
+def test_sources_of_several_relations(
+    options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where layers on sources know no relations, and where some atoms send nothing."""
+    path = save_potential(tmp_path / "best.ckpt", ELEMENTS, n_layers=1, **options)
+    potential = hermnet.load_potential(path).requires_grad_(False)
+    program = core_program(potential).module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
+    exported = ExportedPotential(package(describe_export(path, potential)))
+    assert deviation(exported, potential) < 1e-10
+    graph = graph_from_atoms(structures.mixture(1, 12), potential.cutoff)
+    torch.testing.assert_close(exported(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
+
+
 def test_its_calculator_warns_and_refuses_like_a_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     checkpoint = save_potential(tmp_path / "best.ckpt", (8, 22, 56), relations="pair")
     potential = hermnet.load_potential(checkpoint).requires_grad_(False)
     about = describe_export(checkpoint, potential)
-    about.relations.update(dict.fromkeys(about.relations, 5000) | {"Ti-O": 3, "Ba-Ba": 0})
+    about.relations.update(dict.fromkeys(about.relations, 5000) | {"Ti-O": 3})
     program = core_program(potential).module()
     monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
     file = checkpoint.with_suffix(".pt2")
