@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import tiny
+from hermnet.kernels.library import library
 from hermnet.model_options import ModelOptions
 from hermnet.potential import Potential
 from hermnet.recipes.config import resolve
@@ -258,3 +259,24 @@ def test_steps_of_molecular_dynamics(tmp_path: Path):
     small, large = (found["atoms"][n]["hermnet painn eager"]["seconds"] for n in ("8", "64"))
     assert len(small) == len(large) == 1
     assert min(small + large) > 0
+
+
+def test_kernels_of_a_gpu_need_one(tmp_path: Path):
+    command = [sys.executable, str(FOLDER / "gpu_kernels.py"), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "device cpu: kernels in Triton need a GPU of CUDA\n"
+
+
+@pytest.mark.skipif(library("message") is None, reason="there is no C++ compiler")
+def test_kernels_of_a_gpu_and_what_they_are_compared_with_agree(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from gpu_kernels import cases
+    from systems import silicon
+
+    names = set()
+    for case in cases(silicon(1), 4):
+        torch.testing.assert_close(case.run(), case.plain(*case.arguments), rtol=1e-4, atol=1e-4)
+        assert case.compulsory_bytes() > 0
+        names.add(case.name)
+    assert len(names) == 7
