@@ -2,7 +2,7 @@
 
 They run on machines where nobody has tried them. So the first call of each kind on a device
 computes both, on the actual inputs. Where Triton is missing, does not compile or gives other
-numbers, one warning says why, and operators of torch do the work on that device from then on.
+numbers, one warning says why, and operators of torch work on that device and dtype from then on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hermnet.kernels.choice import SUFFIX, is_plain
 _LOG = logging.getLogger("hermnet.kernels")
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 3e-2}  # of the largest
 _SHORT_TOLERANCE = 1e-2  # of products of float32 in TF32, which keeps 10 bits
-_refused: set[torch.device] = set()
+_refused: set[tuple[torch.device, torch.dtype]] = set()
 
 
 @cache
@@ -37,7 +37,7 @@ def is_served(*tensors: Tensor) -> bool:
     return (
         not is_plain()
         and all(t.device == device and t.device.type == "cuda" for t in tensors)
-        and device not in _refused
+        and (device, tensors[0].dtype) not in _refused
         and _has_triton()
     )
 
@@ -111,10 +111,10 @@ class FirstUse:
         return found
 
     def _refuse(self, arguments: Sequence[Any], reason: str, result: Any) -> Any:
-        device = next(t.device for t in arguments if isinstance(t, Tensor))
-        _refused.add(device)
-        text = "no kernels in Triton on %s, going on with those of torch: %s"
-        _LOG.warning(text, device, reason)
+        first = next(t for t in arguments if isinstance(t, Tensor))
+        _refused.add((first.device, first.dtype))  # older Tritons multiply no float64, say
+        text = "no kernels in Triton for %s on %s, going on with those of torch: %s"
+        _LOG.warning(text, first.dtype, first.device, reason)
         return result
 
 

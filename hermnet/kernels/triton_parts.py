@@ -40,8 +40,8 @@ def _sum_pieces(parts, ends, out, size, CHUNK: tl.constexpr, T: tl.constexpr, N:
     for piece in range(first, last, T):
         pieces = piece + tl.arange(0, T)
         inside = (pieces < last)[:, None] & (columns < size)[None, :]
-        at = (pieces + segment).to(tl.int64)[:, None] * size + columns[None, :]
-        total += tl.load(parts + at, mask=inside, other=0.0)
+        place = (pieces + segment).to(tl.int64)[:, None] * size + columns[None, :]
+        total += tl.load(parts + place, mask=inside, other=0.0)
     at = segment.to(tl.int64) * size + columns
     result = tl.sum(total, 0).to(out.dtype.element_ty)
     tl.store(out + at, result, mask=columns < size)

@@ -36,14 +36,14 @@ def _matmul(
             total = tl.zeros((M, N), ACC)
             for start in range(0, n_in, K):
                 k = start + tl.arange(0, K)
-                at = rows + index[:, None] * row_stride + k[None, :] * in_stride
-                a = tl.load(at, mask=inside[:, None] & (k < n_in)[None, :], other=0.0)
-                at = w + k[:, None] * w_in_stride + n[None, :] * w_out_stride
-                b = tl.load(at, mask=(k < n_in)[:, None] & (n < n_out)[None, :], other=0.0)
+                left = rows + index[:, None] * row_stride + k[None, :] * in_stride
+                a = tl.load(left, mask=inside[:, None] & (k < n_in)[None, :], other=0.0)
+                right = w + k[:, None] * w_in_stride + n[None, :] * w_out_stride
+                b = tl.load(right, mask=(k < n_in)[:, None] & (n < n_out)[None, :], other=0.0)
                 total += tl.dot(a.to(ACC), b.to(ACC), input_precision=PRECISION, out_dtype=ACC)
-            at = out + index[:, None] * n_out + n[None, :]
+            to = out + index[:, None] * n_out + n[None, :]
             result = total.to(out.dtype.element_ty)
-            tl.store(at, result, mask=inside[:, None] & (n < n_out)[None, :])
+            tl.store(to, result, mask=inside[:, None] & (n < n_out)[None, :])
         row = end
         segment += 1
 
@@ -67,13 +67,14 @@ def _outer(
         total = tl.zeros((M, N), ACC)
         for start in range(row, end, K):
             k = (start + tl.arange(0, K)).to(tl.int64)
-            at = rows + k[None, :] * row_stride + m[:, None] * in_stride
-            a = tl.load(at, mask=(m < n_in)[:, None] & (k < end)[None, :], other=0.0)
-            at = others + k[:, None] * other_stride + n[None, :] * out_stride
-            b = tl.load(at, mask=(k < end)[:, None] & (n < n_out)[None, :], other=0.0)
+            left = rows + k[None, :] * row_stride + m[:, None] * in_stride
+            a = tl.load(left, mask=(m < n_in)[:, None] & (k < end)[None, :], other=0.0)
+            right = others + k[:, None] * other_stride + n[None, :] * out_stride
+            b = tl.load(right, mask=(k < end)[:, None] & (n < n_out)[None, :], other=0.0)
             total += tl.dot(a.to(ACC), b.to(ACC), input_precision=PRECISION, out_dtype=ACC)
-        at = (piece + segment).to(tl.int64) * n_in * n_out + m[:, None] * n_out + n[None, :]
-        tl.store(parts + at, total, mask=(m < n_in)[:, None] & (n < n_out)[None, :])
+        to = parts + (piece + segment).to(tl.int64) * n_in * n_out
+        to += m[:, None] * n_out + n[None, :]
+        tl.store(to, total, mask=(m < n_in)[:, None] & (n < n_out)[None, :])
         row = end
         segment += 1
 

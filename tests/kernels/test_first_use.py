@@ -40,7 +40,9 @@ class Calls:
 @pytest.fixture(autouse=True)
 def _a_cpu_that_plays_a_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(first_use, "_refused", set())
-    monkeypatch.setattr(first_use, "is_served", lambda *t: t[0].device not in first_use._refused)
+    monkeypatch.setattr(
+        first_use, "is_served", lambda *t: (t[0].device, t[0].dtype) not in first_use._refused
+    )
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
 
@@ -93,6 +95,9 @@ def test_what_is_wrong_is_said_once_and_not_used(
     assert calls.made == ["plain", "fast", "plain"]
     (record,) = caplog.records
     assert re.search(reason, record.message)
+    calls.change = lambda result: result
+    calls.checked(x.double(), True)
+    assert calls.made[3:] == ["plain", "fast"], "other dtypes may go well"
 
 
 def test_inputs_that_are_no_numbers_decide_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -25,6 +25,10 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 HAS_TRITON = find_spec("triton") is not None
 OPS = torch.ops.hermnet
+LACKS = {  # of older versions
+    "only 0-dimensional arrays can be converted": "Triton's interpreter is too old for this NumPy",
+    "Unsupported lhs dtype fp64": "this Triton multiplies no float64",
+}
 here = pytest.mark.skipif(
     not HAS_TRITON or not (INTERPRETED or torch.cuda.is_available()), reason="needs CUDA and Triton"
 )
@@ -36,7 +40,11 @@ here = pytest.mark.skipif(
 def test_in_triton_s_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    command += ["-W", "ignore:Conversion of an array with ndim"]  # of older interpreters
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    for text, reason in LACKS.items():
+        if text in done.stdout:
+            pytest.skip(reason)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert " passed" in done.stdout
 
