@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from ase.build import bulk
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import structures
 from hermnet.checks import random_potential
-from hermnet.compiled import CompiledEvaluator, trace_energy_and_gradient
+from hermnet.compiled import CompiledEvaluator, _traceable, trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
 from hermnet.graph import AtomicGraph, collate
 from hermnet.model_options import ModelOptions
@@ -172,3 +173,13 @@ def test_sizes_that_would_become_constants_are_not_traced(
     found = potential(graph_from_atoms(atoms, OPTIONS.cutoff))
     assert found.energy.shape == (1,)
     assert (found.forces == 0).all()
+
+
+@pytest.mark.parametrize("relations", SCHEMES)
+def test_one_element_alone_can_be_traced(relations: str):
+    """One atom of each element sends for all in the first layer; a single row would be refused."""
+    potential = random_potential(replace(OPTIONS, relations=relations), ELEMENTS)
+    graph = graph_from_atoms(bulk("C", cubic=True), OPTIONS.cutoff)
+    vectors, indices = inputs_of(potential, graph)
+    assert len(indices.expansions[0].kinds.atom) == 2
+    assert _traceable(vectors, indices)
