@@ -16,6 +16,7 @@ from hermnet.kernels.triton_message import by_row, by_sender
 from hermnet.kernels.triton_parts import CHUNK, room, sum_pieces
 
 Results = tuple[Tensor, ...]
+_SHORT = {"E": 16, "K": 16}  # tiles of kernels that own a row, which may have few edges
 _MOST_BASIS = 128  # functions; their tile has to stay in registers
 
 
@@ -71,12 +72,10 @@ def _tangent(tangent: Tensor | None, like: Tensor) -> Tensor:
     return _rows_dense(tangent) if like.dim() == 3 and like.shape[1] == 3 else tangent.contiguous()
 
 
-def _tile(phi: Tensor, rows: Tensor, is_second: bool) -> dict[str, int]:
+def _tile(phi: Tensor, is_second: bool) -> dict[str, int]:
     """Edges and channels of a tile: as many as the registers hold without spilling."""
     is_long = phi.dtype == torch.float64
-    # edges of a sparse graph, 8 to a row, leave a tile of 32 mostly empty
-    few = is_long or is_second or rows.shape[0] <= 16 * phi.shape[0]
-    return {"E": 16 if few else 32, "B": 16 if is_long else 32}
+    return {"E": 16 if is_long or is_second else 32, "B": 16 if is_long else 32}
 
 
 def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: Any) -> _Call:
@@ -90,7 +89,7 @@ def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: An
     is_second = any(t is not None for t in tangents)
     options = {
         "C": n_channels,
-        **_tile(phi, rows, is_second),
+        **_tile(phi, is_second),
         "K": max(16, triton.next_power_of_2(n_basis)),
         "TANGENT": is_second,
         "WEIGHT": tangents[4] is not None,
@@ -115,7 +114,7 @@ def _by_row(call: _Call, n_rows: int) -> Tensor:
     by_row[(n_rows, triton.cdiv(C, B))](
         *call.inputs, *call.tangents, call.neighbors, call.atoms, call.slots,
         of_row.begins, of_row.stops, out,
-        weight.shape[1], v, p_t, v_t, basis.stride(0), b_t, d_t, **{**call.options, "K": 16},
+        weight.shape[1], v, p_t, v_t, basis.stride(0), b_t, d_t, **{**call.options, **_SHORT},
     )  # fmt: skip
     return out
 
@@ -157,7 +156,7 @@ def _by_sender(call: _Call, grad: Tensor, for_phi: bool, for_v: bool) -> tuple[T
             grad, *call.inputs, *call.tangents, call.rows, call.neighbors, call.atoms, call.slots,
             of_sender.order, of_sender.begins, of_sender.stops, d_phi, d_v,
             weight.shape[1], *steps[:3], basis.stride(0), *steps[3:5],
-            PHI=PHI, V=V, **{**call.options, "K": 16},
+            PHI=PHI, V=V, **{**call.options, **_SHORT},
         )  # fmt: skip
     return d_phi, d_v
 

@@ -79,8 +79,13 @@ def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> lis
         n_edges = 16 if tangent or is_long else 32
         kind = {**common, **launch, "E": n_edges, "TANGENT": tangent, "WEIGHT": weight}
         found += [
-            ("triton_message", "by_row", dtype, {**kind, "K": 16}),
-            ("triton_message", "by_sender", dtype, {**kind, "K": 16, "PHI": True, "V": True}),
+            ("triton_message", "by_row", dtype, {**kind, "E": 16, "K": 16}),
+            (
+                "triton_message",
+                "by_sender",
+                dtype,
+                {**kind, "E": 16, "K": 16, "PHI": True, "V": True},
+            ),
             ("triton_filters", "by_edge", dtype, {**kind, "B": 16}),
             ("triton_filters", "by_direction", dtype, kind),
         ]
