@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from acceptance_crystals import crystals, kink
+from acceptance_crystals import SILICON, crystals, kink
 from acceptance_dynamics import cutoff, nve, water
 from acceptance_page import page
 from measure import machine
@@ -85,6 +85,17 @@ class Work:
         path = Path("runs") / model / "checkpoints" / "best.ckpt"
         return path if (self.folder / path).is_file() else None
 
+    def exported(self, model: str, dtype: str) -> Path | None:
+        """The model compiled ahead of time, relative to the work folder; None if there is none."""
+        checkpoint, path = self.checkpoint(model), Path("exports") / f"{model}_{dtype}.pt2"
+        if (self.folder / path).is_file():
+            return path
+        if checkpoint is None or self.collects:
+            return None
+        (self.folder / "exports").mkdir(exist_ok=True)
+        self.run("export", checkpoint, "--dtype", dtype, "--output", path)
+        return path
+
     def read(self, path: str) -> dict[str, Any]:
         """A JSON file in the work folder."""
         content: dict[str, Any] = json.loads((self.folder / path).read_text(encoding="utf-8"))
@@ -97,6 +108,9 @@ def fits(data: Path) -> dict[str, list[str]]:
         f"ethanol_{scheme}": ["quickstart", f"model.relations={scheme}", "trainer.max_epochs=20"]
         for scheme in SCHEMES
     }
+    smooth = "model.subnet={name: painn, epsilon: 0.01}"
+    found["ethanol_triadic_smooth"] = [*found["ethanol_triadic"], smooth]
+    found["ethanol_vertex_smooth"] = [*found["ethanol_vertex"], smooth]
     for element in ELEMENTS:
         path = f"{data}/mlearn_{element}.npz"
         found[element] = [
@@ -110,12 +124,14 @@ def fits(data: Path) -> dict[str, list[str]]:
             "training.energy_weight=100",
             "training.stress_weight=10000",
         ]
-    found["Si_kinked"] = [*found["Si"], "model.subnet={name: painn, epsilon: 1.0e-8}"]
+    for name, epsilon in SILICON.items():
+        found[name] = [*found["Si"], f"model.subnet={{name: painn, epsilon: {epsilon}}}"]
     found["water"] = [
         "water_deepmd",
         *_COMMON,
         f"data.train=['{data}/water/data_[012]']",
         f"data.val={data}/water/data_3",
+        smooth,
         "trainer.max_epochs=6",
         "training.compile=true",
     ]

@@ -32,33 +32,38 @@ NAMES = ("a_A", "C11_GPa", "C12_GPa", "C44_GPa", "B_GPa")
 SIZES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)  # displacements in A
 ACOUSTIC = 0.05  # THz at Gamma, where three modes are zero but for rounding
 EPSILONS = (1e-8, 1e-4, 1e-2)
+SILICON = {"Si_1e-8": 1e-8, "Si_0.01": 1e-2, "Si_0.1": 0.1}  # beside the recipe's epsilon, 1
 
 
 def kink(work: Work) -> dict[str, Any]:
     """Force constants of perfect silicon against the displacement that measures them."""
     found: dict[str, Any] = {"displacements_A": list(SIZES), "same_weights": {}}
-    checkpoint = work.checkpoint("Si")
+    checkpoint = work.checkpoint("Si_0.01")
     if checkpoint is None:
-        raise SystemExit("no model of silicon: train it first")
+        raise SystemExit("no model of silicon with an epsilon of 0.01: train it first")
     calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
     for epsilon in EPSILONS:
         found["same_weights"][f"{epsilon:g}"] = _force_constants(calculator, epsilon)
-    trained = {"Si": 1e-2, "Si_kinked": 1e-8}
-    for model, epsilon in trained.items():
+    found["trained"] = trained = {}
+    for model in ("Si", *SILICON):
         checkpoint = work.checkpoint(model)
-        if checkpoint is not None and (work.folder / "runs" / model / "results.json").is_file():
+        done = checkpoint is not None and (work.folder / f"runs/{model}/results.json").is_file()
+        if done and _relaxed(work, model) and _phonons(work, model):
             calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")
-            found[model] = {
-                "epsilon": epsilon,
+            epsilon = calculator.potentials[0].options.subnet["epsilon"]
+            trained[f"{epsilon:g}"] = {
+                "model": model,
                 "force_constants_eV_per_A2": _force_constants(calculator, epsilon),
                 "test_errors": work.read(f"runs/{model}/results.json")["test"],
+                **_spectrum(work, model),
             }
     with picture(work.results / "kink.png") as (axis,):
         for name, values in found["same_weights"].items():
             axis.plot(SIZES, values, marker="o", label=f"epsilon = {name}")
-        if "Si_kinked" in found:
-            values = found["Si_kinked"]["force_constants_eV_per_A2"]
-            axis.plot(SIZES, values, marker="s", linestyle="--", label="trained with 1e-08")
+        for name, one in trained.items():
+            values = one["force_constants_eV_per_A2"]
+            label = f"trained with {name}"
+            axis.plot(SIZES, values, marker="s", linestyle="--", markersize=4, label=label)
         axis.set(xscale="log", xlabel="displacement, A", ylabel="force / displacement, eV/A$^2$")
         axis.set_yscale("symlog", linthresh=20)
         axis.legend(frameon=False)
@@ -92,27 +97,44 @@ def crystals(work: Work) -> dict[str, Any]:
     for element in REFERENCE:
         checkpoint = work.checkpoint(element)
         done = (work.folder / "runs" / element / "results.json").is_file()
-        if checkpoint is not None and done and _compute(work, element, str(checkpoint)):
+        if checkpoint is not None and done and _compute(work, element):
             found[element] = _crystal(work, element)
     return {"elements": found}
 
 
-def _compute(work: Work, element: str, checkpoint: str) -> bool:
+def _compute(work: Work, element: str) -> bool:
     """All commands on an element; whether their output is there."""
+    name, common = _of(work, element)
+    cell = f"{name}_relax/relaxed.xyz"
+    return (
+        _relaxed(work, element)
+        and work.hermnet(f"{name}_elastic", "elastic", cell, *common, "--no-relax")
+        and work.hermnet(f"{name}_eos", "eos", cell, *common, "--no-relax", "--span", 0.03)
+        and _phonons(work, element)
+    )
+
+
+def _of(work: Work, model: str) -> tuple[str, tuple[object, ...]]:
+    """Where results of a model begin, and what its commands share."""
+    checkpoint = work.checkpoint(model)
+    return f"crystals/{model}", ("--checkpoint", checkpoint, "--dtype", "float64")
+
+
+def _relaxed(work: Work, model: str) -> bool:
+    element = model.partition("_")[0]
     structure, a = REFERENCE[element][:2]
     start = work.folder / f"{element}.xyz"
     ase.io.write(start, bulk(element, structure, a=a, cubic=True))
-    common = ("--checkpoint", checkpoint, "--dtype", "float64")
-    name = f"crystals/{element}"
-    cell = f"{name}_relax/relaxed.xyz"
-    mesh = ("--mesh", 12, 12, 12)
+    name, common = _of(work, model)
     to_relax = ("--cell", "--fmax", 1e-4, "--optimizer", "bfgs")
-    return (
-        work.hermnet(f"{name}_relax", "relax", start, *common, *to_relax)
-        and work.hermnet(f"{name}_elastic", "elastic", cell, *common, "--no-relax")
-        and work.hermnet(f"{name}_eos", "eos", cell, *common, "--no-relax", "--span", 0.03)
-        and work.hermnet(f"{name}_phonons", "phonons", cell, *common, *mesh)
-        and work.hermnet(f"{name}_phonons_wide", "phonons", cell, *common, *mesh, *_WIDE)
+    return work.hermnet(f"{name}_relax", "relax", start, *common, *to_relax)
+
+
+def _phonons(work: Work, model: str) -> bool:
+    name, common = _of(work, model)
+    words = (f"{name}_relax/relaxed.xyz", *common, "--mesh", 12, 12, 12)
+    return work.hermnet(f"{name}_phonons", "phonons", *words) and work.hermnet(
+        f"{name}_phonons_wide", "phonons", *words, *_WIDE
     )
 
 
@@ -121,32 +143,37 @@ def _crystal(work: Work, element: str) -> dict[str, Any]:
     cell = f"crystals/{element}_relax/relaxed.xyz"
     elastic, phonons = f"crystals/{element}_elastic", f"crystals/{element}_phonons"
     tensor = work.read(f"{elastic}/elastic.json")["elastic_constants_GPa"]
-    bands = work.folder / phonons / "bands.csv"
-    spectrum = work.read(f"{phonons}/phonons.json")
-    at_gamma = np.array(list(csv.reader(bands.read_text().splitlines()))[1][1:], dtype=float)
     values = (
         float(read_structure(work.folder / cell).cell.lengths().mean()),
         *(float(np.mean([tensor[i][j] for i, j in places])) for places in _CUBIC),
         work.read(f"crystals/{element}_eos/eos.json")["bulk_modulus_GPa"],
     )
-    acoustic = np.abs(at_gamma[np.argsort(np.abs(at_gamma))[:3]])
     if element in ("Si", "Cu"):
         keep_picture(work.folder / phonons / "phonons.png", work.results / f"phonons_{element}.png")
         keep_picture(work.folder / elastic / "elastic.png", work.results / f"elastic_{element}.png")
-    wide = work.read(f"{phonons}_wide/phonons.json")
     return {
         "found": dict(zip(NAMES, values, strict=True)),
         "reference": dict(zip(NAMES, reference, strict=True)),
         "test_errors": work.read(f"runs/{element}/results.json")["test"],
-        "phonons": {
-            "lowest_THz": spectrum["lowest_THz"],
-            "highest_THz": spectrum["highest_THz"],
-            "acoustic_at_gamma_THz": float(acoustic.max()),
-            "optical_at_gamma_THz": float(at_gamma.max()),
-            "imaginary_at_gamma": bool(at_gamma.min() < -ACOUSTIC),
-            "nonlinearity": spectrum["nonlinearity"],
-            "lowest_with_0.1_A_THz": wide["lowest_THz"],
-        },
+        "phonons": _spectrum(work, element),
+    }
+
+
+def _spectrum(work: Work, model: str) -> dict[str, Any]:
+    """What phonons of a model say, with the usual displacement and a wide one."""
+    phonons = f"crystals/{model}_phonons"
+    spectrum, wide = (work.read(f"{name}/phonons.json") for name in (phonons, f"{phonons}_wide"))
+    bands = (work.folder / phonons / "bands.csv").read_text(encoding="utf-8").splitlines()
+    at_gamma = np.array(list(csv.reader(bands))[1][1:], dtype=float)
+    acoustic = np.abs(at_gamma[np.argsort(np.abs(at_gamma))[:3]])
+    return {
+        "lowest_THz": spectrum["lowest_THz"],
+        "highest_THz": spectrum["highest_THz"],
+        "acoustic_at_gamma_THz": float(acoustic.max()),
+        "optical_at_gamma_THz": float(at_gamma.max()),
+        "imaginary_at_gamma": bool(at_gamma.min() < -ACOUSTIC),
+        "nonlinearity": spectrum["nonlinearity"],
+        "lowest_with_0.1_A_THz": wide["lowest_THz"],
     }
 
 

@@ -30,11 +30,13 @@ class PaiNN(Interaction):
 
     `phi`, `f`, `a`, `U` and `V` belong to the relation, and ``|w|`` is ``sqrt(w.w + epsilon)``.
     Vectors vanish on the sites of perfect crystals. With the default, which is SchNetPack's,
-    force constants there depend on the displacement by which they are measured; 0.01 mends that.
+    force constants there depend on the displacement by which they are measured, and the energy of
+    simulations wanders a little wherever a vector passes zero; 0.01 mends that, 1 makes phonons of
+    silicon stable.
 
     Args:
         shape: sizes and relations.
-        epsilon: under the root of the norm; 0.01 for crystals.
+        epsilon: under the root of the norm; 1 for crystals, 0.01 for long simulations.
 
     Raises:
         InputError: for an epsilon that is not positive.

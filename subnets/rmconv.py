@@ -51,7 +51,7 @@ class RMConv(Interaction):
 
     Args:
         shape: sizes and relations.
-        epsilon: under the root of the norm; 0.01 for crystals.
+        epsilon: under the root of the norm; 1 for crystals, 0.01 for long simulations.
 
     Raises:
         InputError: for an epsilon that is not positive.

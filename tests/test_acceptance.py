@@ -12,7 +12,9 @@ from ase.calculators.lj import LennardJones
 
 from checkpoints import save_potential
 from hermnet.calculator import HermNetCalculator
+from hermnet.properties.dynamics import run_dynamics
 from hermnet.properties.dynamics_log import COLUMNS
+from hermnet.properties.settings import DynamicsSettings
 from hermnet.recipes.config import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,20 @@ def test_a_drift_is_found(tmp_path: Path):
     assert found["error_of_drift"] < 3e-7
     assert found["fluctuation_eV_per_atom"] == pytest.approx(1e-6, rel=0.1)
     assert len(above) == len(times)
+
+
+def test_the_shadow_energy_hardly_fluctuates(tmp_path: Path):
+    from acceptance_dynamics import _drift
+
+    cluster = bulk("Ar", a=5.3, cubic=True) * (2, 1, 1)
+    cluster.pbc = False
+    cluster.rattle(0.1, seed=0)
+    settings = DynamicsSettings("nve", temperature=20.0, timestep=10.0, steps=400, every=1)
+    calculator = LennardJones(sigma=3.4, epsilon=0.0104, rc=100.0)
+    run_dynamics(cluster, calculator, tmp_path / "md", settings)
+    found, _ = _drift(tmp_path / "md", len(cluster))
+    assert 0 < found["shadow_fluctuation_eV_per_atom"] < 0.05 * found["fluctuation_eV_per_atom"]
+    assert found["shadow_error_of_drift"] < 0.1 * found["error_of_drift"]
 
 
 def test_a_jump_at_the_cutoff_is_found(tmp_path: Path):
