@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -96,7 +97,9 @@ class FirstUse:
         except torch.OutOfMemoryError:  # tensors per edge and channel need not fit
             return self._fast(*arguments)
         try:
-            found = self._fast(*arguments)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Triton's, of its own defaults
+                found = self._fast(*arguments)
             error = _difference(_sequence(found), _sequence(expected))
         except torch.OutOfMemoryError:
             return expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import warnings
 from contextlib import nullcontext
 from types import ModuleType
 
@@ -98,6 +99,17 @@ def test_what_is_wrong_is_said_once_and_not_used(
     calls.change = lambda result: result
     calls.checked(x.double(), True)
     assert calls.made[3:] == ["plain", "fast"], "other dtypes may go well"
+
+
+def noisy(result: Tensor) -> Tensor:
+    warnings.warn("a default will change", stacklevel=1)
+    return result
+
+
+def test_warnings_of_the_compiler_are_no_failure(monkeypatch: pytest.MonkeyPatch):
+    calls = Calls(monkeypatch, noisy)
+    calls.checked(torch.randn(4, 3), True)
+    assert not first_use._refused
 
 
 def test_inputs_that_are_no_numbers_decide_nothing(monkeypatch: pytest.MonkeyPatch):
