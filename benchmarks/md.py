@@ -33,6 +33,7 @@ def contenders() -> list[Contender]:
     small = {"name": "nequip", "radial_hidden": 64, "radial_layers": 2}
     return [
         ours("hermnet painn compiled", "painn", "none", "compiled", n_channels=64),
+        ours("hermnet painn exported", "painn", "none", "exported", n_channels=64),
         ours("hermnet painn eager", "painn", "none", "eager", n_channels=64),
         ours("hermnet nequip compiled", small, "none", "compiled", n_channels=32, lmax=1),
         Contender("SchNetPack PaiNN", "schnetpack", {**_SIZE, "kind": "PaiNN", "n_channels": 64}),

@@ -1,4 +1,7 @@
-"""HermNet itself, as a contender: `ModelOptions` and the form, eager, compiled or a loop."""
+"""HermNet itself, as a contender: `ModelOptions` and the form, eager, compiled or a loop.
+
+What is exported is no model to train: `simulate.py` makes a calculator of it.
+"""
 
 from __future__ import annotations
 

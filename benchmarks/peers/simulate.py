@@ -66,17 +66,23 @@ def of_nequip(model: Any, options: dict[str, Any], device: str) -> Calculator:
 
 
 def of_hermnet(model: Any, options: dict[str, Any], device: str) -> Calculator:
-    """HermNet's calculator, of a checkpoint that is written for it."""
+    """HermNet's calculator, of a checkpoint or an export that is written for it."""
     from dataclasses import asdict
 
     from hermnet.calculator import HermNetCalculator
     from hermnet.checkpoints.checkpoint import describe
+    from hermnet.export.compiling import compile_potential, describe_model
 
     potential = model.potential
     about = describe(potential, {"name": "md", "model": asdict(potential.options), "training": {}})
     about |= {"position": {"epoch": 0, "batch": 0, "n_batches": 1}, "metrics": {}}
     state = {f"potential.{name}": value for name, value in potential.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
+        if options["form"] == "exported":
+            path = Path(folder) / "md.pt2"
+            threads = torch.get_num_threads()
+            path.write_bytes(compile_potential(potential, describe_model(potential), threads))
+            return HermNetCalculator(path)
         path = Path(folder) / "md.ckpt"
         torch.save({"state_dict": state, "epoch": 0, "global_step": 0, "hermnet": about}, path)
         compiled = options["form"] == "compiled"
