@@ -1,8 +1,9 @@
 """Kernels in Triton, held against operators of torch once before they are believed.
 
 They run on machines where nobody has tried them. So the first call of each kind on a device
-computes both, on the actual inputs. Where Triton is missing, does not compile or gives other
-numbers, one warning says why, and operators of torch work on that device and dtype from then on.
+computes both, on the actual inputs. Where Triton does not compile or gives other numbers, one
+warning says why, and operators of torch work on that device and dtype from then on, as they do
+where it is missing.
 """
 
 from __future__ import annotations
