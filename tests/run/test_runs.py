@@ -251,7 +251,7 @@ def test_frames_on_disk_are_read_once_before_training(
         read.append(list(lazy.READS))
         raise InputError("that is all")
 
-    monkeypatch.setattr(runs, "_train", stop)
+    monkeypatch.setattr("hermnet.run.fitting._train", stop)
     for _ in range(2):
         lazy.READS.clear()
         with pytest.raises(InputError, match="that is all"):
