@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from goals import GOALS, PREDICTION, STEP, Found, Goal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -142,28 +144,46 @@ def scale_table(folder: Path) -> str:
 
 
 def draw_speed(found: Found, path: Path) -> None:
-    """Milliseconds of a training step by case, a panel for each group."""
+    """How much longer a training step takes than that of a case's first contender, by group."""
     from matplotlib.figure import Figure
 
     groups = sorted({group for group, _ in found})
     if not groups:
         return
-    figure = Figure(figsize=(9, 3.2 * len(groups)), layout="constrained")
-    for axes, group in zip(
-        figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True
-    ):
-        cases = [case for g, case in found if g == group]
-        names = list(dict.fromkeys(n for c in cases for n in found[group, c]["contenders"]))
-        for k, name in enumerate(names):
-            rows = [found[group, case]["contenders"].get(name, {}) for case in cases]
-            values = [1e3 * row[STEP]["seconds"] if STEP in row else math.nan for row in rows]
-            where = [i + 0.8 * (k / len(names) - 0.5) for i in range(len(cases))]
-            axes.bar(where, values, width=0.8 / len(names), label=name)
-        axes.set_yscale("log")
-        axes.set_xticks(range(len(cases)), cases, fontsize=7)
-        axes.set_ylabel("training step, ms")
-        axes.legend(fontsize=6, ncols=2)
-    figure.savefig(path, dpi=90)
+    figure = Figure(figsize=(9, 2.6 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+    for axes, group in zip(panels, groups, strict=True):
+        draw_group(axes, {case: content for (g, case), content in found.items() if g == group})
+        axes.set_ylabel(f"{group}: step / first")
+    figure.savefig(path, dpi=80)
+
+
+def draw_group(axes: Axes, by_case: Mapping[str, Any]) -> None:
+    """Bars from zero for all that ran, with their milliseconds."""
+    ran = {
+        case: {n: 1e3 * r[STEP]["seconds"] for n, r in content["contenders"].items() if STEP in r}
+        for case, content in by_case.items()
+    }
+    names = list(dict.fromkeys(name for times in ran.values() for name in times))
+    for k, name in enumerate(names):
+        cases = [i for i, times in enumerate(ran.values()) if name in times]
+        times = [list(ran.values())[i] for i in cases]
+        where = [
+            i + 0.85 * (list(t).index(name) / len(t) - 0.5)
+            for i, t in zip(cases, times, strict=True)
+        ]
+        bars = axes.bar(
+            where,
+            [t[name] / next(iter(t.values())) for t in times],
+            width=[0.8 / len(t) for t in times],
+            align="edge",
+            label=name,
+            color=f"C{k}",
+        )
+        axes.bar_label(bars, [f"{t[name]:.0f} ms" for t in times], fontsize=6)
+    axes.set_xticks(range(len(ran)), list(ran), fontsize=8)
+    axes.margins(y=0.12)
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def draw_scale(folder: Path, path: Path) -> None:
