@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from operators import (
+    assert_closed,
+    assert_equal_derivatives,
+    assert_float32_is_close,
+    threads,
+)
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
 
 from hermnet.kernels import message
 from hermnet.kernels.choice import plain_operators
@@ -63,46 +68,20 @@ def fused(phi: Tensor, x: Tensor, *rest: Tensor, e: Edges) -> Tensor:
 def test_equals_the_sum_edge_by_edge(n_channels: int, n_matrices: int, n_threads: int):
     """Blocks of 64 edges: 150 are several, one of them cut by the end of a slot."""
     e, x = edges(150), inputs(150, n_channels, n_matrices=n_matrices)
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        found = derivatives(lambda *a: fused(*a, e=e), x)
-    finally:
-        torch.set_num_threads(before)
-    expected = derivatives(lambda p, v, *rest: plain(p, v[:, 1:4], *rest, e), x)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def derivatives(function, x: list[Tensor]) -> list[Tensor]:
-    """Value, gradients, and gradients of the gradients along random directions."""
-    generator = torch.Generator().manual_seed(0)
-
-    def like(t: Tensor) -> Tensor:
-        return torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t.dtype)
-
-    y = function(*x)
-    weight = like(y).requires_grad_()
-    first = torch.autograd.grad(y, x, weight, create_graph=True)
-    second = torch.autograd.grad(first, [*x, weight], [like(g) for g in first])
-    return [t.detach() for t in (y, *first, *second)]
+    with threads(n_threads):
+        assert_equal_derivatives(
+            lambda *a: fused(*a, e=e), lambda p, v, *rest: plain(p, v[:, 1:4], *rest, e), x
+        )
 
 
 def test_closes_under_two_derivatives():
     e, x = edges(12), inputs(12, 2)
-    assert gradcheck(lambda *a: fused(*a, e=e), x)
-    assert gradgradcheck(lambda *a: fused(*a, e=e), x)
+    assert_closed(lambda *a: fused(*a, e=e), x)
 
 
 def test_float32_is_close_to_float64():
     e, x = edges(150), inputs(150, 16, torch.float32)
-    found = derivatives(lambda *a: fused(*a, e=e), x)
-    exact = derivatives(
-        lambda *a: fused(*a, e=e), [t.detach().double().requires_grad_() for t in x]
-    )
-    assert found[0].dtype == torch.float32
-    for one, other in zip(found, exact, strict=True):
-        assert (one.double() - other).abs().max() < 1e-5 * other.abs().max()
+    assert_float32_is_close(lambda *a: fused(*a, e=e), x)
 
 
 def test_without_edges_it_is_zero():

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from operators import (
+    assert_closed,
+    assert_equal_derivatives,
+    assert_float32_is_close,
+    derivatives,
+    threads,
+)
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
 
 from hermnet.kernels import perceptron as module
 from hermnet.kernels.choice import plain_operators
@@ -50,20 +56,6 @@ def plain(x: Tensor, w1: Tensor, w2: Tensor, atoms: Tensor | None, ends: Tensor)
     return torch.cat(out)
 
 
-def derivatives(function, x: list[Tensor]) -> list[Tensor]:
-    """Value, gradients, and gradients of the gradients along random directions."""
-    generator = torch.Generator().manual_seed(0)
-
-    def like(t: Tensor) -> Tensor:
-        return torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t.dtype)
-
-    y = function(*x)
-    weight = like(y).requires_grad_()
-    first = torch.autograd.grad(y, x, weight, create_graph=True)
-    second = torch.autograd.grad(first, [*x, weight], [like(g) for g in first])
-    return [t.detach() for t in (y, *first, *second)]
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("order", ["as is", "in order", "gathered"])
 @pytest.mark.parametrize(
@@ -79,22 +71,17 @@ def test_equals_row_by_row(sizes, counts: list[int], n_matrices: int, order: str
     atoms, ends = rows_of(counts, order)
     n_rows = N_ATOMS if order == "gathered" else sum(counts)
     x = inputs(n_rows, sizes, n_matrices)
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        found = derivatives(lambda *a: perceptron(*a, atoms, ends), x)
-    finally:
-        torch.set_num_threads(before)
-    for one, other in zip(found, derivatives(lambda *a: plain(*a, atoms, ends), x), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    with threads(n_threads):
+        assert_equal_derivatives(
+            lambda *a: perceptron(*a, atoms, ends), lambda *a: plain(*a, atoms, ends), x
+        )
 
 
 @pytest.mark.parametrize("order", ["as is", "gathered"])
 def test_closes_under_two_derivatives(order: str):
     atoms, ends = rows_of([3, 0, 2], order)
     x = inputs(N_ATOMS if order == "gathered" else 5, (2, 4, 2), 3)
-    assert gradcheck(lambda *a: perceptron(*a, atoms, ends), x)
-    assert gradgradcheck(lambda *a: perceptron(*a, atoms, ends), x)
+    assert_closed(lambda *a: perceptron(*a, atoms, ends), x)
 
 
 def test_rows_may_lie_apart():
@@ -108,12 +95,7 @@ def test_rows_may_lie_apart():
 def test_float32_is_close_to_float64():
     atoms, ends = rows_of([70, 30], "gathered")
     x = inputs(N_ATOMS, (16, 16, 48), 2, torch.float32)
-    found = derivatives(lambda *a: perceptron(*a, atoms, ends), x)
-    double = [t.detach().double().requires_grad_() for t in x]
-    exact = derivatives(lambda *a: perceptron(*a, atoms, ends), double)
-    assert found[0].dtype == torch.float32
-    for one, other in zip(found, exact, strict=True):
-        assert (one.double() - other).abs().max() < 1e-5 * other.abs().max()
+    assert_float32_is_close(lambda *a: perceptron(*a, atoms, ends), x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

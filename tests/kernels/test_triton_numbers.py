@@ -15,7 +15,8 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from test_message import N_ROWS, derivatives, edges, inputs, plain
+from operators import derivatives
+from test_message import N_ROWS, edges, inputs, plain
 from torch import Tensor
 
 import hermnet.grouped  # noqa: F401  (defines operators)
