@@ -27,7 +27,8 @@ class Cost(Callback):
     """Measures training without validation, and writes what it was after every epoch.
 
     A step's time is what passes from the end of one to the end of the next. On a busy machine the
-    processor time is the more reliable number; it counts all threads of the process.
+    processor time is the more reliable number; it counts all threads of the process. The totals
+    are part of checkpoints: they are of the steps that led to a model, whatever was interrupted.
 
     Args:
         path: JSON to write.
@@ -41,10 +42,21 @@ class Cost(Callback):
         self._totals = {"steps": 0.0, "seconds": 0.0, "processor_seconds": 0.0}
         self._mark = (0.0, 0.0)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    @property
+    def state_key(self) -> str:
+        """The name of its state in checkpoints."""
+        return "Cost"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the steps until now have cost."""
+        return dict(self._totals)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Add to what a resumed run has cost before."""
-        if trainer.ckpt_path is not None:
-            self._totals |= {k: v for k, v in read_cost(self._path).items() if k in self._totals}
+        self._totals |= state_dict
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clocks."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._mark = _clocks()

@@ -23,6 +23,7 @@ from hermnet.host.lock import Lock
 from hermnet.recipes.config import Recipe, resolve
 from hermnet.run import commands as runs
 from hermnet.run import pictures
+from hermnet.training.cost import read_cost
 from hermnet.training.history import History
 from hermnet.training.task import PotentialTask
 from same import assert_same, assert_same_runs, raw
@@ -123,6 +124,7 @@ def test_a_crashed_run_ends_like_one_that_was_let_be(
         torch.manual_seed(calls)  # no matter
     start_or_resume(recipe)
     assert_same_runs(folder, whole.folder)
+    assert read_cost(folder.cost)["steps"] == read_cost(whole.folder.cost)["steps"]
 
 
 def start_or_resume(recipe: Recipe) -> runs.Run:
