@@ -83,7 +83,7 @@ torch.export.register_dataclass(AtomicGraph)
 
 
 def _of_tensors(tensors: dict[str, Tensor | None]) -> AtomicGraph:
-    return AtomicGraph(**tensors)  # type: ignore[arg-type]
+    return AtomicGraph(**tensors)  # type: ignore[arg-type]  # tensors by field
 
 
 def _of_arrays(arrays: dict[str, NDArray[Any] | None]) -> AtomicGraph:
@@ -137,4 +137,4 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
             shift = (counted.cumsum(0) - counted).repeat_interleave(repeats)
             values += shift.to(values.device)
         joined[field.name] = values
-    return AtomicGraph(**joined)  # type: ignore[arg-type]
+    return AtomicGraph(**joined)  # type: ignore[arg-type]  # tensors by field

@@ -71,4 +71,4 @@ def with_labels(graph: AtomicGraph, labels: Sequence[str]) -> AtomicGraph:
         elif value is None:
             shape = shapes.get(name, (graph.n_systems, 3, 3))
             changed[name] = torch.full(shape, torch.nan, dtype=torch.float64)
-    return replace(graph, **changed)  # type: ignore[arg-type]
+    return replace(graph, **changed)  # type: ignore[arg-type]  # tensors by field

@@ -87,7 +87,7 @@ class Labelling:
             keys={name: (keys or {}).get(name, name) for name in labels},
             factors=unit_factors(units or {}, convention.kind),
             stress=convention,
-            missing=missing,  # type: ignore[arg-type]
+            missing=missing,  # type: ignore[arg-type]  # checked above
             scalars=Scalars.parse(scalars or {}, keys or {}),
         )
 

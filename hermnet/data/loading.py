@@ -78,7 +78,7 @@ class Loader(DataLoader[T]):
         options.setdefault("generator", torch.Generator().manual_seed(0))
         return cls(_Caught(items), collate_fn=_Joined(collate), **options)
 
-    def __iter__(self) -> Iterator[T]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[T]:  # type: ignore[override]  # of batches
         """Batches; raises `InputError` at the one whose items cannot be used."""
         return map(_raised, super().__iter__())
 

@@ -52,7 +52,7 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # arrays by name
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

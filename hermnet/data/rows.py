@@ -11,11 +11,12 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hermnet.data.frames import Frame
 from hermnet.errors import InputError
@@ -111,14 +112,13 @@ def row_of(
         "data": _named(scalars, graph),
     }
     if _given(graph.energy):
-        row["energy"] = float(graph.energy)  # type: ignore[arg-type]
+        row["energy"] = float(graph.energy)
     if _given(graph.forces):
-        row["forces"] = packed(graph.forces.numpy())  # type: ignore[union-attr]
+        row["forces"] = packed(graph.forces.numpy())
     if _given(graph.stress):
-        stress = graph.stress[0].numpy()  # type: ignore[index]
-        row["stress"] = packed(full_3x3_to_voigt_6_stress(stress))
+        row["stress"] = packed(full_3x3_to_voigt_6_stress(graph.stress[0].numpy()))
     if _given(graph.dipole):
-        row["dipole"] = packed(graph.dipole[0].numpy())  # type: ignore[index]
+        row["dipole"] = packed(graph.dipole[0].numpy())
     return row
 
 
@@ -128,7 +128,7 @@ def _named(names: Sequence[str], graph: AtomicGraph) -> dict[str, float]:
     return {k: v for k, v in zip(names, values, strict=bool(values)) if not math.isnan(v)}
 
 
-def _given(label: Any) -> bool:
+def _given(label: Tensor | None) -> TypeGuard[Tensor]:
     return label is not None and not np.isnan(label.numpy()).all()
 
 

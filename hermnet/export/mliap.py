@@ -97,7 +97,7 @@ class MliapPotential:
         """
         try:
             self._compute(data)
-        except Exception:
+        except Exception:  # whatever it is, the others must not wait
             if next((os.environ[name] for name in _SIZES if name in os.environ), "1") == "1":
                 raise
             traceback.print_exc()

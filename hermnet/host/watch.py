@@ -18,7 +18,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import NoReturn, final
 
-from torch.distributed import (  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]  # it has them
     PrefixStore,
     Store,
     TCPStore,

@@ -58,7 +58,7 @@ def fit(recipe: Recipe, resume: str | None = None, overwrite: bool = False) -> R
             from_first(lambda: folder.check(overwrite, resume is not None))
             is_first = rank() == 0
             data, trainer = trained_in(folder, recipe, resume, children, lock)
-        if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not is_first or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set late
             return Run(folder, {})
         return Run(folder, _report(folder, data, trainer.strategy.root_device))
     finally:

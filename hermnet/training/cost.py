@@ -94,7 +94,7 @@ class Cost(Callback):
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
-        dry = trainer.fast_dev_run  # type: ignore[attr-defined]
+        dry = trainer.fast_dev_run  # type: ignore[attr-defined]  # set late
         if not self._steps or dry or not trainer.is_global_zero:
             return
         wall, processor = (statistics.median(column) for column in zip(*self._steps, strict=True))

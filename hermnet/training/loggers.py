@@ -122,7 +122,7 @@ def make_loggers(given: Any, place: Place) -> Any:
 def _logger(spec: Any, place: Place) -> Logger:
     if is_name(spec):
         return LOGGERS[spec](place)
-    return build(spec, Logger)  # type: ignore[type-abstract]
+    return build(spec, Logger)  # type: ignore[type-abstract]  # of a class below it
 
 
 def _listed(given: Any) -> list[Any]:

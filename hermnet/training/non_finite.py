@@ -88,7 +88,7 @@ class FiniteSteps(Callback):
             trainer.current_epoch, batches, Later(torch.cat((own, wrong[None] == 0)))
         )
         if looks_later(own.device) and _can_skip(optimizer):
-            optimizer.found_inf = wrong  # type: ignore[attr-defined]
+            optimizer.found_inf = wrong  # type: ignore[attr-defined]  # fused ones read it
             return
         if self._settle(trainer):
             optimizer.zero_grad(set_to_none=True)

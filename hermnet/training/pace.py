@@ -100,7 +100,8 @@ class Meter(Callback):
 
     def left(self, trainer: pl.Trainer) -> str:
         """The time left, by steps, epochs or ``trainer.max_time``; ``?`` where unknown."""
-        timers = [c.time_remaining() for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it late
+        timers = [c.time_remaining() for c in callbacks if isinstance(c, Timer)]
         known = [seconds for seconds in (self.pace.left(), *timers) if seconds is not None]
         return duration(min(known)) if known else "?"
 

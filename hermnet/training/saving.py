@@ -170,7 +170,7 @@ class Saving(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(due, all=False)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set late
             return
         self._take_metrics(trainer)
         for logger in trainer.loggers:  # what a resumed run does not repeat must be on disk
@@ -194,7 +194,7 @@ class Saving(Checkpoint):
             )
 
     def _save_best(self, trainer: pl.Trainer) -> None:
-        if self._is_better and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self._is_better and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set late
             trainer.save_checkpoint(self._folder.best)
             self._is_better = False
 
