@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ase.io
 import numpy as np
+from acceptance_work import Work
 from ase.build import bulk
-from PIL import Image
+from pictures import keep_picture
 
 from hermnet.calculator import HermNetCalculator
 from hermnet.properties.report import picture
 from hermnet.properties.structures import read_structure
 from hermnet.subnets.painn import PaiNN
-
-if TYPE_CHECKING:
-    from acceptance import Work
 
 # Lattice constant in A; C11, C12, C44 and bulk modulus in GPa: from the stresses of strained cells
 # in the data themselves, clamped ions.
@@ -84,11 +81,6 @@ def _force_constants(calculator: HermNetCalculator, epsilon: float) -> list[floa
         moved.calc = calculator
         constants.append(float(-moved.get_forces()[0, 0] / size))
     return constants
-
-
-def keep_picture(source: Path, target: Path) -> None:
-    """Copy a picture with 64 colours, which is a third of its size."""
-    Image.open(source).convert("RGB").quantize(64).save(target, optimize=True)
 
 
 def crystals(work: Work) -> dict[str, Any]:

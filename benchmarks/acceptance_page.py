@@ -116,8 +116,8 @@ def _nve(found: dict[str, Any]) -> str:
     columns += ("fluctuation, eV/atom", "of the shadow energy", "its largest step, eV/atom")
     return f"""## Energy of isolated simulations
 
-`hermnet md --ensemble nve`: ethanol from near its minimum with a timestep of 0.5 fs (512 atoms of
-silicon, where there are any: 1 fs). Drift is the slope of the total energy after the first quarter,
+`hermnet md --ensemble nve`: ethanol from near its minimum with a timestep of 0.5 fs, and 512 atoms
+of silicon with 2 fs. Drift is the slope of the total energy after the first quarter,
 its error that of eight blocks; fluctuation is the standard deviation around the slope, which
 velocity Verlet has by itself. The shadow energy, `H + h^2 (v V'' v / 12 - F^2 / 24m)`, is what
 velocity Verlet with the timestep h conserves to fourth order: it has the same drift, and hardly a

@@ -69,6 +69,22 @@ def test_a_jump_at_the_cutoff_is_found(tmp_path: Path):
     assert jumps["forces_change_eV_per_A"] > 100 * jumps["forces_change_beside_eV_per_A"]
 
 
+def test_a_simulation_that_was_shorter_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from acceptance_work import Work
+
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(Work, "run", lambda self, *words: asked.append(words))
+    (tmp_path / "md").mkdir()
+    (tmp_path / "md" / "state.npz").touch()
+    (tmp_path / "md" / "md.json").write_text('{"time_fs": 10.0}')
+    words = ("md", "start.xyz", "--timestep", 0.5, "--steps")
+    assert Work(tmp_path, tmp_path, tmp_path).hermnet("md", *words, 20)
+    assert Work(tmp_path, tmp_path, tmp_path, collects=True).hermnet("md", *words, 40)
+    assert asked == []
+    assert Work(tmp_path, tmp_path, tmp_path).hermnet("md", *words, 40)
+    assert asked == [(*words, 40, "--output", "md", "--resume")]
+
+
 def test_what_it_trains_are_recipes():
     from acceptance import fits
 
