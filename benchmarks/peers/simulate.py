@@ -14,10 +14,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +97,30 @@ CALCULATORS = {
     "nequip": of_nequip,
     "hermnet": of_hermnet,
 }
+_OF_ONE_STRUCTURE = {"schnetpack"}  # keep their neighbor list whatever they are given
 
 
 def answer(request: dict[str, Any], package: str, held: dict[str, Any]) -> dict[str, Any]:
     """Do what a request says."""
     todo = request["do"]
     if todo == "load":
+        if request.get("gigabytes"):
+            resource.setrlimit(resource.RLIMIT_AS, (int(request["gigabytes"] * 1e9),) * 2)
         torch.set_num_threads(request.get("threads", 1))
         device, model = request.get("device", "cpu"), request["model"]
         with np.load(request["file"]) as arrays:
             given = {name: arrays[name] for name in arrays.files}
         torch.manual_seed(0)
         built = importlib.import_module(f"of_{package}").build(given, model, torch.device(device))
-        held["calculator"] = CALCULATORS[package](built, model, device)
+        held["make"] = partial(CALCULATORS[package], built, model, device)
+        held["calculator"] = held["make"]()
         return {"torch": torch.__version__}
     if todo == "start":
         atoms = bulk("Si", "diamond", a=A, cubic=True).repeat(request["repeats"])
         atoms.rattle(0.05, seed=0)
         MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+        if package in _OF_ONE_STRUCTURE:
+            held["calculator"] = held["make"]()
         atoms.calc = held["calculator"]
         held["dynamics"] = VelocityVerlet(atoms, 0.5 * units.fs)
         held["dynamics"].run(2)  # which compiles, where something does
