@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from goals import GOALS, PREDICTION, STEP, Found, Goal
+from goals import GOALS, PREDICTION, STEP, TWO_THREADS, Found, Goal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +62,26 @@ def goal_rows(goal: Goal, found: Found) -> list[list[str]]:
     return rows
 
 
-def goals_table(found: Found) -> str:
+def goals_table(found: Found, folder: Path) -> str:
     """All goals."""
-    rows = [row for goal in GOALS for row in goal_rows(goal, found)]
+    rows = [row for goal in GOALS for row in goal_rows(goal, found)] + thread_goal_rows(folder)
     return table(["goal", "wanted", "measured", "met"], rows)
+
+
+def thread_goal_rows(folder: Path) -> list[list[str]]:
+    """What a second thread should gain, and gains, for each of our models and task."""
+    path = folder / "threads.json"
+    cases = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
+    rows = []
+    for name in ("none compiled", "none eager"):
+        for task in (STEP, PREDICTION):
+            gains = {case: one[name][task]["gain"] for case, one in cases.items()}
+            cells = ", ".join(f"{gain:.2f} ({case})" for case, gain in gains.items())
+            met = sum(gain >= TWO_THREADS for gain in gains.values())
+            what = f"two threads against one, `{name}` PaiNN, {task}"
+            said = f"{met} of {len(gains)}" if gains else "not measured"
+            rows.append([what, f"at least {TWO_THREADS:g}", cells or "-", said])
+    return rows
 
 
 def threads_table(folder: Path) -> str:
@@ -254,7 +270,7 @@ def main() -> None:
     found = read(given.results)
     parts: dict[str, Callable[[], str]] = {
         "summary": lambda: summary(found),
-        "goals": lambda: goals_table(found),
+        "goals": lambda: goals_table(found, given.results),
         "threads": lambda: threads_table(given.results),
         "speed": lambda: speed_tables(found),
         "scale": lambda: scale_table(given.results),

@@ -177,7 +177,7 @@ def test_the_page_is_filled_from_results(tmp_path: Path, monkeypatch: pytest.Mon
     page = PAGE.read_text(encoding="utf-8")
     results = ROOT / "benchmarks" / "results"
     parts = {
-        "goals": lambda: goals_table(found),
+        "goals": lambda: goals_table(found, results),
         "threads": lambda: threads_table(results),
         "speed": lambda: speed_tables(found),
         "scale": lambda: scale_table(results),
