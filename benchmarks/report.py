@@ -166,12 +166,12 @@ def draw_speed(found: Found, path: Path) -> None:
     groups = sorted({group for group, _ in found})
     if not groups:
         return
-    figure = Figure(figsize=(9, 2.6 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(11, 2.6 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
     for axes, group in zip(panels, groups, strict=True):
         draw_group(axes, {case: content for (g, case), content in found.items() if g == group})
         axes.set_ylabel(f"{group}: step / first")
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=75)
 
 
 def draw_group(axes: Axes, by_case: Mapping[str, Any]) -> None:
@@ -196,9 +196,10 @@ def draw_group(axes: Axes, by_case: Mapping[str, Any]) -> None:
             label=name,
             color=f"C{k}",
         )
-        axes.bar_label(bars, [f"{t[name]:.0f} ms" for t in times], fontsize=6)
-    axes.set_xticks(range(len(ran)), list(ran), fontsize=8)
-    axes.margins(y=0.12)
+        labels = [f"{t[name]:.0f} ms" for t in times]
+        axes.bar_label(bars, labels, fontsize=7, rotation=90, padding=2)
+    axes.set_xticks(range(len(ran)), [case.replace(", ", ",\n") for case in ran], fontsize=8)
+    axes.margins(y=0.3)
     axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -185,6 +185,7 @@ def test_the_page_is_filled_from_results(tmp_path: Path, monkeypatch: pytest.Mon
     assert filled(page, parts) == page, "run: make benchmark, or benchmarks/report.py"
 
 
+@pytest.mark.slow
 def test_data(tmp_path: Path):
     rng = np.random.default_rng(0)
     line = 1.4 * np.arange(21)[:, None] * np.ones(3) / np.sqrt(3)

@@ -223,6 +223,7 @@ def test_overwriting(story: dict[str, Any], workplace: Path, data: Path):
     assert load_potential(workplace / "again/run/checkpoints/best.ckpt").options.n_channels == 6
 
 
+@pytest.mark.slow
 def test_as_a_program(data: Path, tmp_path: Path):
     tiny.recipe_file(tmp_path, data)
     argv = ["fit", "--config", "tiny.yaml", "trainer.enable_progress_bar=true"]

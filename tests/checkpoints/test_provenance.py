@@ -36,6 +36,7 @@ def test_fingerprints_tell_frames_not_places(load: Callable[..., GraphDataModule
     assert fingerprints(load("data", "model.cutoff=2.5"))["train"] != words["train"]
 
 
+@pytest.mark.slow
 def test_each_start_is_recorded(load: Callable[..., GraphDataModule], tmp_path: Path):
     recipe = tiny.recipe(tmp_path, tiny.data(tmp_path / "data"), "trainer.logger=false")
     folder = runs.fit(recipe).folder

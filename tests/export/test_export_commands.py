@@ -90,6 +90,7 @@ def test_the_example_has_all_elements_and_no_equal_sizes():
     assert graph.n_atoms - 1 not in graph.neighbors
 
 
+@pytest.mark.slow
 def test_the_program_is_the_potential_for_every_size(checkpoint: Path):
     potential = hermnet.load_potential(checkpoint).requires_grad_(False)
     program = core_program(potential).module()

@@ -33,6 +33,7 @@ def package(about: Description) -> bytes:
     return result.getvalue()
 
 
+@pytest.mark.slow
 def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The traced program stands in for its machine code, which takes a minute to make."""
     checkpoint = save_potential(
@@ -67,6 +68,7 @@ def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.M
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_sources_of_several_relations(
     options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -81,6 +83,7 @@ def test_sources_of_several_relations(
     torch.testing.assert_close(exported(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_its_calculator_warns_and_refuses_like_a_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

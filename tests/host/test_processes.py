@@ -63,6 +63,7 @@ def one() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("index", range(len(FEW)), ids=["forces", "frozen"])
+@pytest.mark.slow
 def test_two_processes_train_as_one(index: int, two: list[Any], one: dict[str, Any]):
     expected = one["fits"][index]
     assert_alike([process["fits"][index] for process in two], expected, FEW[index])

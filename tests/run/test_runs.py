@@ -156,6 +156,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(data: Path, tmp_path: Path):
         assert curves[0][name].tolist() == curves[1][name].tolist()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_follows_its_own_schedule(data: Path, tmp_path: Path):
     """A cosine to epoch 2 has come to zero; one to epoch 4 has not."""
     cosine = (

@@ -141,6 +141,7 @@ def second(folder: Path, file: Path, start: Path, *overrides: str) -> Run:
     return fit(resolve(str(path), overrides))
 
 
+@pytest.mark.slow
 def test_a_run_with_new_elements(tmp_path: Path):
     options = replace(SMALL, subnet="nequip", relations="vertex")
     start = stored(tmp_path / "start.ckpt", options)
@@ -152,6 +153,7 @@ def test_a_run_with_new_elements(tmp_path: Path):
     assert after.reference.energies[3] != 0.0  # nitrogen's, from the energies that the rest leaves
 
 
+@pytest.mark.slow
 def test_reference_energies_follow_other_energies_of_atoms(tmp_path: Path):
     start = stored(tmp_path / "start.ckpt", SMALL)
     frames = tiny.write(tmp_path / "shifted.xyz", [shifted(seed) for seed in range(6)])

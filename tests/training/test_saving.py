@@ -107,7 +107,10 @@ CRASHES: dict[str, tuple[Sequence[str], Sequence[tuple[str, int]]]] = {
 
 
 @pytest.mark.parametrize("every", [1, 1000], ids=["saved within epochs", "saved after epochs"])
-@pytest.mark.parametrize("case", CRASHES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if k else []) for k, case in enumerate(CRASHES)],
+)
 def test_a_crashed_run_ends_like_one_that_was_let_be(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, every: int
 ):
