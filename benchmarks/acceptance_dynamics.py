@@ -18,7 +18,7 @@ from hermnet.calculator import HermNetCalculator
 from hermnet.properties.report import picture
 
 Array = NDArray[np.float64]
-MODELS = ("none", "vertex", "pair", "triadic", "triadic_smooth")
+MODELS = ("none", "vertex", "vertex_smooth", "pair", "triadic", "triadic_smooth")
 BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
 _HEATED = 600.0  # K, of velocities near a minimum of energy, half of which stays
 _STEPS = {"ethanol": 40_000, "silicon": 10_000, "water": 6_000}  # 20, 20 and 3 ps
@@ -73,7 +73,7 @@ def _simulate(work: Work, model: str, name: str, length: tuple[float, int]) -> b
 
 
 def _drift(folder: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, Array]]:
-    """Slope of the total energy, its error from eight blocks, and how it fluctuates."""
+    """Slope of the total energy, its error, and how it fluctuates."""
     rows = list(csv.DictReader((folder / "thermo.csv").read_text().splitlines()))
     times = np.array([float(row["time_fs"]) for row in rows]) / 1000
     energies = np.array([float(row["conserved_energy_eV"]) for row in rows]) / n_atoms
@@ -94,12 +94,16 @@ def _drift(folder: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, A
 
 
 def _slope(times: Array, energies: Array) -> dict[str, float]:
-    """Of all but the first quarter, in which kinetic energy becomes potential energy."""
+    """Of all but the first quarter, in which kinetic energy becomes potential energy.
+
+    The error is that of a random walk whose steps are those between the means of eight blocks. With
+    a variance s per unit of time, over a time T, these steps have 2/3 s T/8, and a slope 6/5 s/T.
+    """
     late = slice(len(times) // 4, None)
     slope, offset = np.polyfit(times[late], energies[late], 1)
     rest = (energies - slope * times - offset)[late]
-    blocks = [block.mean() for block in np.array_split(rest, 8)]
-    error = np.std(blocks, ddof=1) / (np.std(times[late]) * np.sqrt(len(blocks)))
+    steps = np.diff([block.mean() for block in np.array_split(rest, 8)])
+    error = np.sqrt(6 / 5 * 3 / 2 * 8 * steps.var(ddof=1)) / (times[-1] - times[late][0])
     return {
         "drift_eV_per_atom_per_ps": float(slope),
         "error_of_drift": float(error),

@@ -41,22 +41,28 @@ def text(found: dict[str, Any]) -> str:
     sizes, names = list(measured), list(next(iter(measured.values())))
     rows = [[name, *(_cell(row, name, names[0]) for row in measured.values())] for name in names]
     table = _table(["", *(f"{int(size):,} atoms" for size in sizes)], rows)
-    refused = "".join(f"\n{name}: {reason}.\n" for name, reason in found["refused"].items())
+    refused = "".join(f"- {name}: {reason}.\n" for name, reason in _refused(found))
     ratios = "\n".join(_ratios(row, size, names) for size, row in measured.items())
-    options = f"--atoms {' '.join(sizes)} --clock {found['clock']} --page"
+    options = f"--atoms {' '.join(sizes)} --clock {found['clock']} --limit {found['limit_s']:g}"
+    memory = found["memory_GB"]
+    options += f" --memory {memory:g} --page" if memory else " --page"
+    ends = f", who needs more than {memory:g} GB of address space ends" if memory else ""
     return f"""# Steps of molecular dynamics
 
     HERMNET_PEERS=envs python benchmarks/md.py {options}
 
 Silicon at 300 K (NVE, 0.5 fs, cutoff 5 Å, 28 neighbors), each package through its own calculator
 of ASE and its own neighbor list, with models of like size, random weights and float32: steps per
-second of {_clock(found)} ({_machine(found)}). In brackets the ratio to the first
-row, the median over rounds in which all took turns. Who needs more than {found["limit_s"]:g} s for
-a step is left out of the larger sizes.
+second of {_clock(found)} ({_machine(found)}). In brackets the ratio to
+the first row, the median over rounds in which all took turns. The others run eagerly, as their
+calculators do when they are given a model: what NequIP compiles, and MACE's accelerated
+operators, were not tried. Who needs more than {found["limit_s"]:g} s for a step is left out of the
+larger sizes{ends}.
 
 {table}
-{refused}
-{ratios}
+
+{refused}{ratios}
+
 ![steps per second](md.png)
 
 Numbers of all rounds: [md.json](../../benchmarks/results/md.json).
@@ -82,6 +88,15 @@ in brackets how many times faster than eager. To export took {found["seconds to 
 
 {_table(["", "edges", *forms], rows)}
 """
+
+
+def _refused(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who does not start, or ends at a size, and why."""
+    told = list(found["refused"].items())
+    for size, row in found["atoms"].items():
+        ended = ((name, one.get("refused")) for name, one in row.items())
+        told += [(f"{name}, {int(size):,} atoms", reason) for name, reason in ended if reason]
+    return told
 
 
 def _clock(found: dict[str, Any]) -> str:
@@ -117,9 +132,7 @@ def _ratios(row: dict[str, Any], size: str, names: list[str]) -> str:
     others = [name for name in names if not name.startswith("hermnet")]
     ratios = {name: _ratio(row, names[0], name) for name in others}
     told = [f"{ratio:.1f} of {name}" for name, ratio in ratios.items() if ratio is not None]
-    if not told:
-        return ""
-    return f"- {int(size):,} atoms: steps of {names[0]} for each step {', '.join(told)}."
+    return f"- {int(size):,} atoms: {names[0]} makes steps in the time of one: {', '.join(told)}."
 
 
 def draw(found: dict[str, Any], path: Path) -> None:

@@ -35,9 +35,21 @@ def test_a_drift_is_found(tmp_path: Path):
     (tmp_path / "thermo.csv").write_text("\n".join(rows))
     found, (_, above) = _drift(tmp_path, 9)
     assert found["drift_eV_per_atom_per_ps"] == pytest.approx(1e-5, abs=4e-7)
-    assert found["error_of_drift"] < 3e-7
+    assert 1e-7 < found["error_of_drift"] < 1e-6
     assert found["fluctuation_eV_per_atom"] == pytest.approx(1e-6, rel=0.1)
     assert len(above) == len(times)
+
+
+def test_the_error_of_a_drift_is_that_of_a_random_walk():
+    from acceptance_dynamics import _slope
+
+    generator, times = np.random.default_rng(0), np.arange(1000) / 100
+    walks = [_slope(times, generator.normal(size=1000).cumsum()) for _ in range(200)]
+    slopes, errors = (
+        np.array([walk[name] for walk in walks])
+        for name in ("drift_eV_per_atom_per_ps", "error_of_drift")
+    )
+    assert np.sqrt((errors**2).mean()) == pytest.approx(slopes.std(), rel=0.15)
 
 
 def test_the_shadow_energy_hardly_fluctuates(tmp_path: Path):

@@ -262,6 +262,13 @@ def test_steps_of_molecular_dynamics(tmp_path: Path):
     assert min(small + large) > 0
 
 
+def test_the_page_of_simulations_is_that_of_its_numbers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from md_page import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
 def test_kernels_of_a_gpu_need_one(tmp_path: Path):
     command = [sys.executable, str(FOLDER / "gpu_kernels.py"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
