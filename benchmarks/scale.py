@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -54,7 +55,7 @@ def _none(form: str, **more: Any) -> Contender:
 
 def _vertex(sharing: str) -> Callable[[int], Contender]:
     def contender(_: int) -> Contender:
-        return ours(sharing, "painn", "vertex", "compiled", sharing=sharing, **_PAINN)
+        return ours(sharing, "painn", "vertex", "eager", sharing=sharing, **_PAINN)
 
     return contender
 
@@ -87,31 +88,34 @@ AXES = {
         (1, 2, 5, 10, 20, 40, 89),
         _many_elements,
         {
-            "none": lambda _: _none("compiled"),
-            "independent": _vertex("independent"),
-            "basis:8": _vertex("basis:8"),
+            "none eager": lambda _: _none("eager"),
+            "independent eager": _vertex("independent"),
+            "basis:8 eager": _vertex("basis:8"),
         },
     ),
 }
 
 
-def point(contender: Contender, file: Path, task: str, given: Any) -> dict[str, float]:
-    """Seconds and bytes of a call."""
+def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, float]]:
+    """Seconds and bytes of a call, by task."""
     process = Process(contender.package, sys.executable)
     try:
         request = {"file": str(file), "threads": given.threads, "device": given.device}
         process.ask("load", model=dict(contender.model), **request)
-        first = process.ask("run", task=task, times=1)[given.clock][0]
-        times = max(1, min(given.rounds, round(2.0 / first)))
-        seconds = median(process.ask("run", task=task, times=times + 1)[given.clock][1:])
-        return {"seconds": seconds, "bytes": process.ask("memory", task=task)["bytes"]}
+        found = {}
+        for task in TASKS:
+            first = process.ask("run", task=task, times=1)[given.clock][0]
+            times = max(1, min(given.rounds, round(2.0 / first)))
+            seconds = median(process.ask("run", task=task, times=times + 1)[given.clock][1:])
+            found[task] = {"seconds": seconds, "bytes": process.ask("memory", task=task)["bytes"]}
+        return found
     finally:
         process.close()
 
 
-def follow(axis: Axis, task: str, line: str, given: Any, folder: Path) -> list[dict[str, Any]]:
-    """The points of a line, as far as time and memory allow."""
-    found: list[dict[str, Any]] = []
+def follow(axis: Axis, line: str, given: Any, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The points of a line by task, as far as time and memory allow."""
+    found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
     for value in axis.values:
         if given.up_to and value > given.up_to:
             break
@@ -119,16 +123,18 @@ def follow(axis: Axis, task: str, line: str, given: Any, folder: Path) -> list[d
         file = folder / "graph.npz"
         save(graph, file)
         try:
-            row = point(axis.lines[line](value), file, task, given)
+            rows = point(axis.lines[line](value), file, given)
         except Refused as reason:
-            print(f"{axis.name:9s} {value:6d}  {task:13s} {line:12s} {reason}", flush=True)
+            print(f"{axis.name:9s} {value:6d}  {line:17s} {reason}", flush=True)
             break
-        found.append({"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges, **row})
-        seconds, size = row["seconds"], row["bytes"] / 1e9
-        told = f"{seconds:9.3f} s {size:7.3f} GB"
-        print(f"{axis.name:9s} {value:6d}  {task:13s} {line:12s} {told}", flush=True)
+        size = {"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges}
+        for task, row in rows.items():
+            found[task].append({**size, **row})
+            told = f"{row['seconds']:9.3f} s {row['bytes'] / 1e9:7.3f} GB"
+            print(f"{axis.name:9s} {value:6d}  {line:17s} {task:13s} {told}", flush=True)
         growth = axis.values[min(axis.values.index(value) + 1, len(axis.values) - 1)] / value
-        if growth * seconds > given.limit or growth * size > given.memory:
+        step = rows[TASKS[0]]
+        if growth * step["seconds"] > given.limit or growth * step["bytes"] > given.memory * 1e9:
             break
     return found
 
@@ -150,6 +156,9 @@ def main() -> None:
     """Run, print, save; axes that are not asked for stay as they are in the file."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
+    options.add_argument(
+        "--lines", default="", help="regular expression: of an axis, such as eager"
+    )
     options.add_argument("--limit", type=float, default=20.0, help="seconds of a call (20)")
     options.add_argument("--memory", type=float, default=8.0, help="GB of a call (8)")
     options.add_argument("--up-to", type=int, help="largest value of an axis")
@@ -162,9 +171,8 @@ def main() -> None:
         for name in given.axes:
             axis = AXES[name]
             lines: dict[str, Any] = {}
-            for task in TASKS:
-                for line in axis.lines:
-                    points = follow(axis, task, line, given, Path(folder))
+            for line in (line for line in axis.lines if re.search(given.lines, line)):
+                for task, points in follow(axis, line, given, Path(folder)).items():
                     slopes = {key: exponent(points, key) for key in ("seconds", "bytes")}
                     lines[f"{task}, {line}"] = {"points": points, "exponents": slopes}
             found["axes"][name] = {"counts": axis.name, "lines": lines, "clock": given.clock}
