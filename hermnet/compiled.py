@@ -118,8 +118,9 @@ def _compare(found: Tensor, expected: Tensor) -> None:
 
 def _traceable(vectors: Tensor, indices: Indices) -> bool:
     """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
-    leaves = [vectors, *pytree.tree_leaves(indices)]
-    return all(t.shape[0] > 1 for t in leaves if not is_constant(t))
+    leaves = zip(pytree.tree_leaves(indices), constant_leaves(indices), strict=True)
+    rows = [vectors, *(leaf for leaf, is_constant in leaves if not is_constant)]
+    return all(tensor.shape[0] > 1 for tensor in rows)
 
 
 def trace_energy_and_gradient(
@@ -139,7 +140,8 @@ def trace_energy_and_gradient(
         potential: the potential.
         tensors: its parameters and buffers by name; their sizes stay constants.
         vectors: (n_edges, 3) an example; the number of edges becomes symbolic.
-        indices: an example; all its sizes but the number of relations become symbolic.
+        indices: an example; all its sizes become symbolic, that of relations where some are left
+            out.
         fused: whether to use kernels of our own; without, other programs can run the graph too.
         weights: (n_atoms,) float64 an example, or None.
     """
@@ -158,24 +160,32 @@ def trace_energy_and_gradient(
 
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
     fakes: list[Tensor] = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
-    rows = [vectors, *leaves] if weights is None else [vectors, weights, *leaves]
+    rows = [vectors] if weights is None else [vectors, weights]
     fakes += [_with_symbolic_rows(mode, tensor) for tensor in rows]
+    for leaf, is_constant in zip(leaves, constant_leaves(indices), strict=True):
+        fakes.append(_with_symbolic_rows(mode, leaf, is_constant))
     with tracing(), plain_operators(not fused), torch.enable_grad():
         graph = make_fx(function, tracing_mode="symbolic")(*fakes)
     _remove_detach(graph)
     return graph
 
 
-def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
-    rows = DimDynamic.STATIC if is_constant(tensor) else DimDynamic.DYNAMIC
+def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor, is_constant: bool = False) -> Tensor:
+    rows = DimDynamic.STATIC if is_constant else DimDynamic.DYNAMIC
     sizes: Sequence[DimDynamic] = [rows] + [DimDynamic.STATIC] * (tensor.dim() - 1)
     context: Any = StatelessSymbolicContext(dynamic_sizes=list(sizes))
     return mode.from_tensor(tensor, symbolic_context=context)
 
 
-def is_constant(tensor: Tensor) -> bool:
-    """Whether indices are as many in every graph: the segment ends, one for each relation."""
-    return tensor.dtype == torch.int32
+def constant_leaves(indices: Indices) -> list[bool]:
+    """For each leaf whether it is as long in every graph: segment ends, if none is left out."""
+    segments = [
+        part.segments
+        for union in indices.expansions
+        for part in (union, union.receivers, union.sources, union.kinds)
+    ]
+    constant = {id(found.ends) for found in segments if found.relation is None}
+    return [id(leaf) in constant for leaf in pytree.tree_leaves(indices)]
 
 
 def _remove_detach(graph: GraphModule) -> None:

@@ -8,9 +8,17 @@ segment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Segments(NamedTuple):
+    """Rows sorted by relation: where each relation's end, and which relation it is."""
+
+    ends: Tensor  # (n_segments,) int32
+    relation: Tensor | None = None  # (n_segments,) int64; None where segment k is of relation k
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,12 @@ class Copies:
 
     atom: Tensor  # (n_copies,) int64
     offsets: Tensor  # (n_relations,) int32, where each relation's segment ends
+    relation: Tensor | None = None  # see `Segments`
+
+    @property
+    def segments(self) -> Segments:
+        """What a layer needs to know of the copies' relations."""
+        return Segments(self.offsets, self.relation)
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,12 @@ class Expansion:
     offsets: Tensor  # (n_relations * n_sides,) int32, where each segment of edges ends
     side_rows: Tensor  # (n_receivers, n_sides) int64, rows of sums taken apart by side
     side_centers: Tensor  # (n_relational_edges,) int64, n_sides * center + side
+    slots: Tensor | None = None  # the edges' `Segments.relation`
+
+    @property
+    def segments(self) -> Segments:
+        """What a layer needs to know of the edges' relations."""
+        return Segments(self.offsets, self.slots)
 
 
 torch.export.register_dataclass(Copies)

@@ -40,12 +40,12 @@ def vector_messages(
     n_rows = graph.n_receivers * graph.n_sides
     if message.takes(phi, v, graph.enveloped):
         basis = graph.enveloped
-        weight = linear.stack()
+        weight = linear.stack(expansion.slots)
         edges = message.Edges(
             expansion.offsets, expansion.side_centers, graph.neighbors, expansion.neighbor_atoms
         )
         return message.filtered_message(phi, v, basis, graph.directions, weight, edges, n_rows)
-    f = linear(graph.enveloped, expansion.offsets)
+    f = linear(graph.enveloped, expansion.segments)
     # Three products of contiguous thirds: a third of the whole product is a strided view, on
     # which everything that follows, derivatives included, is slower.
     scalar, radial, vector = (

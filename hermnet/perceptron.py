@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hermnet.expansion import Segments
 from hermnet.kernels import perceptron
 from hermnet.relational import RelationalLinear
 
@@ -13,7 +14,7 @@ from hermnet.relational import RelationalLinear
 def relational_perceptron(
     layers: tuple[RelationalLinear, RelationalLinear],
     x: Tensor,
-    offsets: Tensor,
+    segments: Segments,
     atoms: Tensor | None = None,
 ) -> Tensor:
     """``second(silu(first(x)))``.
@@ -21,7 +22,7 @@ def relational_perceptron(
     Args:
         layers: first and second, both with biases.
         x: (n_atoms, n_in).
-        offsets: (n_relations,) int32, where each relation's rows end.
+        segments: the rows' relations.
         atoms: (n_rows,) int64, the row of `x` that each row has; by default row k has row k.
 
     Returns:
@@ -30,9 +31,9 @@ def relational_perceptron(
     first, second = layers
     # mixed precision multiplies with fewer digits, as the kernel does not
     if not torch.is_autocast_enabled(x.device.type):
-        weights = first.stack(), second.stack()
+        weights = first.stack(segments.relation), second.stack(segments.relation)
         if perceptron.takes(x, *weights):
-            return perceptron.perceptron(x, *weights, atoms, offsets)
+            return perceptron.perceptron(x, *weights, atoms, segments.ends)
     rows = x if atoms is None else x.index_select(0, atoms)
-    y: Tensor = second(F.silu(first(rows, offsets)), offsets)
+    y: Tensor = second(F.silu(first(rows, segments)), segments)
     return y

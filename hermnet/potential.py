@@ -135,7 +135,7 @@ class Potential(Network):
         Raises:
             InputError: for an element that the potential does not know.
         """
-        indices = self.indices(graph)
+        indices = self.lean_indices(graph)
         exact = edge_vectors(graph)  # float64 until here: differences of large positions
         vectors = exact.to(self.dtype)
         if not (forces or stress or atomic_stresses):

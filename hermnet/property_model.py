@@ -113,7 +113,7 @@ class PropertyModel(Network):
 
     def forward(self, graph: AtomicGraph) -> PropertyPrediction:
         """Predict; see `Network.forward`."""
-        indices = self.indices(graph)
+        indices = self.lean_indices(graph)
         x = self.features(edge_vectors(graph).to(self.dtype), indices)
         return PropertyPrediction(self.readout(x, indices.types, graph) / self.internal)
 

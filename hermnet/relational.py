@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hermnet.errors import InputError
+from hermnet.expansion import Segments
 from hermnet.grouped import grouped_matmul
 from hermnet.kernels import affine
 
@@ -21,8 +22,12 @@ class WeightStack(nn.Module, ABC):
     """One matrix for each relation, however many parameters stand behind them."""
 
     @abstractmethod
-    def forward(self) -> Tensor:
-        """The matrices, (n_relations, n_in, n_out), or (1, n_in, n_out) when all are one."""
+    def forward(self, relation: Tensor | None = None) -> Tensor:
+        """The matrices, (n_relations, n_in, n_out), or (1, n_in, n_out) when all are one.
+
+        Args:
+            relation: (n,) int64, those that are wanted; None for all.
+        """
 
     @abstractmethod
     def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
@@ -50,6 +55,10 @@ def _uniform(bound: float, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
+def _rows(weights: Tensor, relation: Tensor | None) -> Tensor:
+    return weights if relation is None else weights.index_select(0, relation)
+
+
 @final
 class IndependentStack(WeightStack):
     """Every relation has a matrix of its own, of entries uniform in +-`bound` at the start.
@@ -68,9 +77,9 @@ class IndependentStack(WeightStack):
         self._is_shared = shared
         self.weight = _uniform(bound, 1 if shared else n_relations, *shape)
 
-    def forward(self) -> Tensor:
+    def forward(self, relation: Tensor | None = None) -> Tensor:
         """See `WeightStack.forward`."""
-        return self.weight
+        return self.weight if self._is_shared else _rows(self.weight, relation)
 
     @torch.no_grad()
     def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
@@ -103,10 +112,11 @@ class BasisStack(WeightStack):
         mixing = F.normalize(torch.randn(n_relations, n_bases), dim=1)
         self.mixing = nn.Parameter(mixing)
 
-    def forward(self) -> Tensor:
+    def forward(self, relation: Tensor | None = None) -> Tensor:
         """See `WeightStack.forward`."""
         n_bases, n_in, n_out = self.bases.shape
-        return (self.mixing @ self.bases.view(n_bases, -1)).view(-1, n_in, n_out)
+        mixing = _rows(self.mixing, relation)
+        return (mixing @ self.bases.view(n_bases, -1)).view(-1, n_in, n_out)
 
     @torch.no_grad()
     def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
@@ -141,10 +151,12 @@ class LowRankStack(WeightStack):
         self.down = _uniform(bound, n_matrices, n_in, rank)
         self.up = nn.Parameter(torch.zeros(n_matrices, rank, n_out))
 
-    def forward(self) -> Tensor:
+    def forward(self, relation: Tensor | None = None) -> Tensor:
         """See `WeightStack.forward`."""
-        weights: Tensor = self.base()
-        return weights + self.down @ self.up
+        weights: Tensor = self.base(relation)
+        thin = (self.down, self.up)
+        down, up = thin if len(self.down) == 1 else (_rows(t, relation) for t in thin)
+        return weights + down @ up
 
     def take(self, other: WeightStack, rows: list[int], others: list[int]) -> None:
         """See `WeightStack.take`; the change stays zero."""
@@ -222,17 +234,18 @@ class RelationalLinear(nn.Module):
             if weight.dim() == 3:
                 weight[:, -1] = 0.0
 
-    def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
+    def forward(self, x: Tensor, segments: Segments) -> Tensor:
         """Apply to rows sorted by relation.
 
         Args:
             x: (n_rows, ..., n_in); columns beyond `n_in` are ignored, they must be zero.
-            offsets: (n_relations,) int32, where each relation's rows end.
+            segments: the rows' relations.
 
         Returns:
             (n_rows, ..., n_out).
         """
-        weights = self.stack()
+        offsets, relation = segments
+        weights = self.stack(relation)
         rows = x.reshape(-1, x.shape[-1])
         if self.has_bias and rows.shape[1] > self.n_in:
             rows = rows[:, : self.n_in]  # the column after them would meet the bias

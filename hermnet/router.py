@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hermnet.errors import InputError, nearest
 from hermnet.expansion import Expansion
 from hermnet.geometry import Geometry, RelationalGraph
+from hermnet.in_use import relations_in_use
 from hermnet.relations import Scheme
 from hermnet.segments import segment_sum
 from hermnet.subnetwork import Shape, SubnetChoice
@@ -95,6 +96,7 @@ class Router(nn.Module):
         self.served = [relations for _, relations in parts]
         shapes = [replace(shape, n_relations=len(relations)) for relations in self.served]
         self.shares_sources = [shape.shares_sources for shape in shapes]
+        self._mixes = [shape.mixes for shape in shapes]
         for k, relations in enumerate(self.served):
             self.register_buffer(f"part_{k}", self._numbering(relations), persistent=False)
         self.layers = nn.ModuleList(
@@ -137,6 +139,17 @@ class Router(nn.Module):
                 alike,
             )
             for k, shares_sources in enumerate(self.shares_sources)
+        ]
+
+    def in_use(self, expansions: Sequence[Expansion]) -> list[Expansion]:
+        """From `expand`, without the segments of relations of which there is nothing.
+
+        Only where weights are mixed anew for each call, which then costs for all relations; and not
+        on accelerators, for there the host would wait to count relations.
+        """
+        return [
+            relations_in_use(union) if mixes and union.edge.device.type == "cpu" else union
+            for union, mixes in zip(expansions, self._mixes, strict=True)
         ]
 
     def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:

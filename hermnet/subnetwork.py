@@ -56,18 +56,23 @@ class Shape:
         """
         return self._sharing("sources").kind == "shared" or self.n_relations * self.n_sides == 1
 
+    @property
+    def mixes(self) -> bool:
+        """Whether weights are mixed from a basis, for more relations than two."""
+        return self.sharing.kind == "basis" and self.n_relations > 2
+
     def source_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for source copies; call it with ``graph.expansion.sources.offsets``."""
+        """A linear layer for source copies; call it with ``graph.expansion.sources.segments``."""
         n_rows = self.n_relations * self.n_sides
         return RelationalLinear(n_in, n_out, n_rows, self._sharing("sources"), bias)
 
     def edge_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for edges; call it with ``graph.expansion.offsets``."""
+        """A linear layer for edges; call it with ``graph.expansion.segments``."""
         n_rows = self.n_relations * self.n_sides
         return RelationalLinear(n_in, n_out, n_rows, self._sharing("edges"), bias)
 
     def receiver_linear(self, n_in: int, n_out: int, bias: bool = True) -> RelationalLinear:
-        """A linear layer for receivers; call it with ``graph.expansion.receivers.offsets``."""
+        """A linear layer for receivers; call it with ``graph.expansion.receivers.segments``."""
         return RelationalLinear(n_in, n_out, self.n_relations, self._sharing("receivers"), bias)
 
     def _sharing(self, rows: str) -> Sharing:

@@ -80,7 +80,7 @@ class NequIP(Interaction):
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """See `Interaction.forward`."""
         assert graph.harmonics is not None, "uses_harmonics asks for them"
-        sources = graph.expansion.sources.offsets
+        sources = graph.expansion.sources.segments
         parts = zip(self.source, graph.at_sources(x).split(self.rows, dim=1), strict=True)
         h = torch.cat([linear(part, sources) for linear, part in parts], dim=1)
         messages = self.product(
@@ -91,7 +91,7 @@ class NequIP(Interaction):
 
     def _path_weights(self, graph: RelationalGraph) -> Tensor:
         """(n_edges, n_paths, n_channels), zero at the cutoff."""
-        edges = graph.expansion.offsets
+        edges = graph.expansion.segments
         r = graph.enveloped * _RADIAL_SCALE
         for linear in self.radial:
             r = F.silu(linear(r, edges))
@@ -100,9 +100,9 @@ class NequIP(Interaction):
 
     def _update(self, y: Tensor, graph: RelationalGraph) -> Tensor:
         """Linear layers and gates on messages and own features (n_receivers, m, 2 n_channels)."""
-        offsets = graph.expansion.receivers.offsets
+        segments = graph.expansion.receivers.segments
         parts = zip(self.update, y.split(self.rows, dim=1), strict=True)
-        scalars, *higher = [linear(part, offsets) for linear, part in parts]
+        scalars, *higher = [linear(part, segments) for linear, part in parts]
         s, *gates = scalars.chunk(len(self.rows), dim=2)  # each (n_receivers, 1, n_channels)
         gated = [torch.sigmoid(g) * part for g, part in zip(gates, higher, strict=True)]
         return torch.cat((F.silu(s), *gated), dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hermnet.errors import InputError
+from hermnet.expansion import Segments
 from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.perceptron import relational_perceptron
@@ -62,21 +63,21 @@ class PaiNN(Interaction):
         """See `Interaction.forward`."""
         message = self._message(x, graph)
         x = graph.at_receivers(up_to_vectors(x)) + message
-        return message + self._update(x, graph.expansion.receivers.offsets)
+        return message + self._update(x, graph.expansion.receivers.segments)
 
     def _message(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         sources = graph.expansion.sources
         s, v = scalars_and_vectors(x)
         layers = self.source_in, self.source_out
-        phi = relational_perceptron(layers, s, sources.offsets, sources.atom)
+        phi = relational_perceptron(layers, s, sources.segments, sources.atom)
         return graph.over_sides(vector_messages(graph, phi, v, self.filter))
 
-    def _update(self, x: Tensor, offsets: Tensor) -> Tensor:
+    def _update(self, x: Tensor, segments: Segments) -> Tensor:
         s, v = scalars_and_vectors(x)
-        big_v, big_u = self.mix(v, offsets).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
+        big_v, big_u = self.mix(v, segments).chunk(2, dim=2)  # (n_receivers, 3, n_channels)
         norm = soft_norm(big_v, self.epsilon)
         layers = self.update_in, self.update_out
-        a = relational_perceptron(layers, torch.cat((s, norm), dim=1), offsets)
+        a = relational_perceptron(layers, torch.cat((s, norm), dim=1), segments)
         own, vector, inner = a.chunk(3, dim=1)
         ds = own + inner * (big_u * big_v).sum(dim=1)
         return torch.cat((ds.unsqueeze(1), vector.unsqueeze(1) * big_u), dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hermnet.errors import InputError
+from hermnet.expansion import Segments
 from hermnet.geometry import RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.perceptron import relational_perceptron
@@ -80,24 +81,24 @@ class RMConv(Interaction):
         weights = 1.0 + graph.sum_by_side(graph.envelope)  # (n_receivers, n_sides)
         means = sums[:, :, 1:] / weights[:, :, None, None]
         x = graph.at_receivers(up_to_vectors(x)) + radial
-        return radial + self._angular_update(x, means, graph.expansion.receivers.offsets)
+        return radial + self._angular_update(x, means, graph.expansion.receivers.segments)
 
     def _messages(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """Sums of radial messages, (n_receivers * n_sides, 4, n_channels)."""
         sources = graph.expansion.sources
         s, v = scalars_and_vectors(x)
         layers = self.source_in, self.source_out
-        phi = relational_perceptron(layers, s, sources.offsets, sources.atom)
+        phi = relational_perceptron(layers, s, sources.segments, sources.atom)
         return vector_messages(graph, phi, v, self.filter)
 
-    def _angular_update(self, x: Tensor, means: Tensor, offsets: Tensor) -> Tensor:
+    def _angular_update(self, x: Tensor, means: Tensor, segments: Segments) -> Tensor:
         """The change by the sides' means (n_receivers, n_sides, 3, n_channels)."""
-        big_u, big_v = self.mix(means, offsets).chunk(2, dim=3)
+        big_u, big_v = self.mix(means, segments).chunk(2, dim=3)
         inner = (big_u * big_v.flip(1)).sum(dim=2).mean(dim=1)  # (n_receivers, n_channels)
         s, v = scalars_and_vectors(x)
         norm = soft_norm(v, self.epsilon)
         layers = self.update_in, self.update_out
-        g = relational_perceptron(layers, torch.cat((s, norm), dim=1), offsets)
+        g = relational_perceptron(layers, torch.cat((s, norm), dim=1), segments)
         own, vector, angle = g.chunk(3, dim=1)
         ds = own + angle * inner
         dv = vector.unsqueeze(1) * big_u.mean(dim=1)

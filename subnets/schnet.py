@@ -52,8 +52,8 @@ class SchNet(Interaction):
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         """See `Interaction.forward`."""
-        edges, receivers = graph.expansion.offsets, graph.expansion.receivers.offsets
-        s = self.source(graph.at_sources(x[:, 0]), graph.expansion.sources.offsets)
+        edges, receivers = graph.expansion.segments, graph.expansion.receivers.segments
+        s = self.source(graph.at_sources(x[:, 0]), graph.expansion.sources.segments)
         w = self.filter_out(_shifted_softplus(self.filter_in(graph.radial, edges)), edges)
         w = w * graph.envelope.unsqueeze(1)  # (n_edges, n_filters)
         total = product_messages(graph, s, w)

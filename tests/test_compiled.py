@@ -84,14 +84,17 @@ def losses_of(potential: Potential, graphs: list[AtomicGraph]) -> list[dict[str,
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("relations", ["none", "pair"])
-def test_compiled_is_eager(relations: str):
+@pytest.mark.parametrize(
+    ("relations", "sharing"), [("none", "independent"), ("pair", "basis:3")], ids=["none", "pair"]
+)
+def test_compiled_is_eager(relations: str, sharing: str):
+    """Mixed weights are those of relations in use, a number that changes from graph to graph."""
     # The compiler's own use of what it deprecates is not ours to mend.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    potential = random_potential(
-        replace(OPTIONS, relations=relations, n_channels=16, dtype="float32"), ELEMENTS
-    )
+    sizes: dict[str, Any] = {"n_channels": 16, "dtype": "float32"}
+    options = replace(OPTIONS, relations=relations, sharing=sharing, **sizes)
+    potential = random_potential(options, ELEMENTS)
     # Inductor has another kernel for products of fewer than about 25 rows.
     graphs = [graph_of(0, 1, 2), graph_of(1, 2), graph_of(3, 4, 5), graph_of(6, n_atoms=30)]
     expected = losses_of(potential, graphs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hermnet.errors import InputError
+from hermnet.expansion import Segments
 from hermnet.relational import RelationalLinear, Sharing
 
 SHARINGS = ("independent", "basis:3", "shared")
@@ -20,8 +23,8 @@ def make(sharing: str, dtype: torch.dtype, *, bias: bool = True, n_in: int = 6, 
     return layer.to(dtype)
 
 
-def offsets() -> torch.Tensor:
-    return torch.tensor(COUNTS).cumsum(0).to(torch.int32)
+def segments() -> Segments:
+    return Segments(torch.tensor(COUNTS).cumsum(0).to(torch.int32))
 
 
 def loop(layer: RelationalLinear, x: torch.Tensor) -> torch.Tensor:
@@ -50,7 +53,7 @@ def test_equals_a_loop_over_rows(
 ):
     layer = make(sharing, dtype, bias=bias, n_in=sizes[0], n_out=sizes[1])
     x = torch.randn(sum(COUNTS), sizes[0], dtype=dtype, requires_grad=True)
-    y = layer(x, offsets())
+    y = layer(x, segments())
     expected = loop(layer, x)
     tolerance = {"rtol": 0.0, "atol": 1e-12 if dtype == torch.float64 else 1e-5}
     torch.testing.assert_close(y.double(), expected, **tolerance)
@@ -67,7 +70,7 @@ def test_equals_a_loop_over_rows(
 def test_rows_of_several_dimensions(sharing: str, dtype: torch.dtype):
     layer = make(sharing, dtype)
     x = torch.randn(sum(COUNTS), 3, 2, 6, dtype=dtype)
-    y = layer(x, offsets())
+    y = layer(x, segments())
     assert y.shape == (sum(COUNTS), 3, 2, 5)
     torch.testing.assert_close(y.double(), loop(layer, x), rtol=0.0, atol=1e-5)
 
@@ -80,14 +83,14 @@ def test_columns_of_padding_are_ignored(sharing: str, dtype: torch.dtype, bias: 
     layer = make(sharing, dtype, bias=bias)
     x = torch.randn(sum(COUNTS), 6, dtype=dtype)
     padded = torch.nn.functional.pad(x, (0, extra))
-    torch.testing.assert_close(layer(padded, offsets()), layer(x, offsets()))
+    torch.testing.assert_close(layer(padded, segments()), layer(x, segments()))
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_empty_relations_get_a_gradient_of_zero(sharing: str, dtype: torch.dtype):
     layer = make(sharing, dtype)
-    layer(torch.randn(sum(COUNTS), 6, dtype=dtype), offsets()).sum().backward()
+    layer(torch.randn(sum(COUNTS), 6, dtype=dtype), segments()).sum().backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None, name
         if len(parameter) == len(COUNTS):
@@ -100,10 +103,23 @@ def test_empty_relations_get_a_gradient_of_zero(sharing: str, dtype: torch.dtype
 def test_no_rows_at_all(sharing: str, dtype: torch.dtype):
     layer = make(sharing, dtype)
     x = torch.empty(0, 6, dtype=dtype, requires_grad=True)
-    y = layer(x, torch.zeros(len(COUNTS), dtype=torch.int32))
+    y = layer(x, Segments(torch.zeros(len(COUNTS), dtype=torch.int32)))
     assert y.shape == (0, 5)
     gradients = torch.autograd.grad(y.sum(), [x, *layer.parameters()])
     assert all((gradient == 0).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_relations_without_rows_can_be_left_out(sharing: str, rank: int):
+    kind = replace(Sharing.parse(sharing), rank=rank)
+    layer = RelationalLinear(6, 8, len(COUNTS), kind).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    x, every = torch.randn(sum(COUNTS), 6, dtype=torch.float64), segments()
+    used = torch.tensor([0, 2, 3])
+    found = layer(x, Segments(every.ends[used], used))
+    torch.testing.assert_close(found, layer(x, every), rtol=1e-12, atol=1e-12)
 
 
 def test_numbers_of_parameters():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +21,11 @@ def switched_off(model: Network, relation: Relation) -> Iterator[None]:
     """
 
     def silence(_: nn.Module, given: tuple[Tensor, RelationalGraph], change: Tensor) -> Tensor:
-        ends = given[1].expansion.receivers.offsets.tolist()
-        start = ends[relation.row - 1] if relation.row else 0
-        mask = torch.ones(change.shape[0], 1, 1, dtype=change.dtype, device=change.device)
-        mask[start : ends[relation.row]] = 0.0
-        return change * mask
+        ends, relations = given[1].expansion.receivers.segments
+        counts = ends.diff(prepend=ends.new_zeros(1))
+        every = torch.arange(len(ends), device=ends.device) if relations is None else relations
+        heard = (every != relation.row).to(change.dtype)
+        return change * heard.repeat_interleave(counts).view(-1, 1, 1)
 
     with _hooks([(module, silence) for module in interactions_of(model, relation)]):
         yield
@@ -40,15 +39,17 @@ def exchanged(model: Network, relation: Relation, other: Relation) -> Iterator[N
         rows, others = relation.rows(layer), other.rows(layer)
 
         def exchange(
-            _: nn.Module,
-            __: Any,
-            weights: Tensor,
+            stack: nn.Module,
+            given: tuple[Tensor | None, ...],
+            _: Tensor,
             rows: list[int] = rows,
             others: list[int] = others,
         ) -> Tensor:
+            weights: Tensor = stack.forward()
             changed = weights.clone()
             changed[rows] = weights[others]
-            return changed
+            wanted = given[0] if given else None
+            return changed if wanted is None else changed.index_select(0, wanted)
 
         hooks.append((layer.stack, exchange))
     with _hooks(hooks):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from hermnet.compiled import is_constant, trace_energy_and_gradient
+from hermnet.compiled import constant_leaves, trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
 from hermnet.graph import AtomicGraph
 from hermnet.neighbors import graph_of, with_neighbors
@@ -64,7 +64,8 @@ def core_program(potential: Potential) -> ExportedProgram:
     graph = example(potential.elements, potential.cutoff)
     graph = graph.to(potential.embedding.weight.device)
     inputs = core_inputs(potential, graph)
-    sizes: list[dict[int, Any]] = [{} if is_constant(t) else {0: Dim.AUTO} for t in inputs]
+    constant = [False, False, *constant_leaves(potential.indices(graph))]
+    sizes: list[dict[int, Any]] = [{} if one else {0: Dim.AUTO} for one in constant]
     core = Core(potential, graph)
     return torch.export.export(core, inputs, dynamic_shapes=(tuple(sizes),), strict=False)
 

@@ -14,6 +14,7 @@ from operators import (
 )
 from torch import Tensor
 
+from hermnet.expansion import Segments
 from hermnet.kernels import perceptron as module
 from hermnet.kernels.choice import plain_operators
 from hermnet.kernels.library import library
@@ -150,9 +151,9 @@ def test_layers_give_what_they_give_one_by_one(sharing: str):
         for parameter in torch.nn.ModuleList(layers).parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     (x, *_), (atoms, ends) = inputs(N_ATOMS, (4, 8, 12), 3), rows_of([5, 0, 4], "gathered")
-    found = relational_perceptron(layers, x, ends, atoms)
+    found = relational_perceptron(layers, x, Segments(ends), atoms)
     with plain_operators():
-        expected = relational_perceptron(layers, x, ends, atoms)
+        expected = relational_perceptron(layers, x, Segments(ends), atoms)
     torch.testing.assert_close(found, expected)
     assert not torch.equal(found, torch.zeros_like(found))
 
@@ -161,7 +162,7 @@ def test_mixed_precision_multiplies_with_fewer_digits():
     layers = tuple(RelationalLinear(8, 8, 1, Sharing("independent")) for _ in range(2))
     x, ends = torch.randn(5, 8), torch.tensor([5], dtype=torch.int32)
     with torch.autocast("cpu", torch.bfloat16):
-        assert relational_perceptron(layers, x, ends).dtype == torch.bfloat16
+        assert relational_perceptron(layers, x, Segments(ends)).dtype == torch.bfloat16
 
 
 def test_only_gradients_that_are_asked_for_are_computed(monkeypatch: pytest.MonkeyPatch):
