@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "acceptance"
 ELEMENTS = ("Cu", "Ni", "Mo", "Si", "Ge")
 SCHEMES = ("none", "vertex", "pair", "triadic")
-_EPOCHS = {"Cu": 12, "Ni": 8, "Mo": 20, "Si": 30, "Ge": 15}
+_EPOCHS = {"Cu": 12, "Ni": 8, "Mo": 20, "Si": 30, "Ge": 30}
 _COMMON = ("training.threads=1", "model.n_layers=2")
 
 

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 MODELS = ("none", "vertex", "vertex_smooth", "pair", "triadic", "triadic_smooth")
 BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
 _HEATED = 600.0  # K, of velocities near a minimum of energy, half of which stays
-_STEPS = {"ethanol": 40_000, "silicon": 10_000, "water": 6_000}  # 20, 20 and 3 ps
+_STEPS = {"ethanol": 40_000, "silicon": 10_000, "water": 12_000}  # 20, 20 and 6 ps
 _TINY = 1e-6  # A, to either side of the cutoff
 _WATER_SKIP = 0.25  # of the frames, until the model's own structure is reached
 

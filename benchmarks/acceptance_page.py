@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from acceptance_drift import drifts
+from report import table
 
 _INTRODUCTION = r"""# Physics acceptance
 
@@ -22,8 +24,6 @@ physics is right, not how accurate a potential can become.
 
 
 _NOISE = 0.05  # THz
-_TRIADIC = ("triadic", "triadic_smooth")
-_SHADOW = "shadow_drift_eV_per_atom_per_ps"
 _NOTES = {"ethanol_triadic": "`ethanol_triadic` was stopped after 8 epochs; its best is used.\n"}
 
 
@@ -34,7 +34,7 @@ def page(results: Path, fits: dict[str, list[str]]) -> str:
     }
     makers = {
         "kink": _kink,
-        "nve": _nve,
+        "nve": drifts,
         "cutoff": _cutoff,
         "crystals": _crystals,
         "water": _water,
@@ -44,11 +44,6 @@ def page(results: Path, fits: dict[str, list[str]]) -> str:
     told = json.dumps(parts)
     used = {name: words for name, words in fits.items() if f'"{name}' in told}
     return "\n".join([*texts, _models(used)])
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def _errors(found: dict[str, float]) -> str:
@@ -87,91 +82,14 @@ The norm `sqrt(|v|^2 + epsilon)` in `painn` and `rmconv` has a curvature of 1/sq
 vectors vanish by symmetry. Force over displacement (eV/Å²) of one atom of perfect silicon, which
 must not depend on a small displacement. In the first rows the weights are those trained with 0.01:
 
-{_table(sizes, rows)}
+{table(sizes, rows)}
+
 ![force constants](acceptance/kink.png)
 
 What it costs in accuracy, and what phonons (displacement 0.01 Å) become, with equal training:
 
-{_table(columns, spectra)}"""
-
-
-def _nve(found: dict[str, Any]) -> str:
-    rows = [
-        [
-            name.rpartition("_")[0].replace("_", " "),
-            name.rpartition("_")[2],
-            f"{one['picoseconds']:g}",
-            f"{one['mean_temperature_K']:.0f}",
-            _drift(one, ""),
-            _drift(one, "shadow_"),
-            f"{found['bounds_eV_per_atom_per_ps'][name.rpartition('_')[2]]:.0e}",
-            f"{one['fluctuation_eV_per_atom']:.1e}",
-            f"{one['shadow_fluctuation_eV_per_atom']:.1e}" if _SHADOW in one else "",
-            f"{one['shadow_largest_step_eV_per_atom']:.1e}" if _SHADOW in one else "",
-        ]
-        for name, one in found["simulations"].items()
-    ]
-    dtypes = [d for d in _DTYPES if any(name.endswith(d) for name in found["simulations"])]
-    columns = ("", "dtype", "ps", "K", "drift, eV/atom/ps", "of the shadow energy", "bound")
-    columns += ("fluctuation, eV/atom", "of the shadow energy", "its largest step, eV/atom")
-    return f"""## Energy of isolated simulations
-
-`hermnet md --ensemble nve`: ethanol from near its minimum with a timestep of 0.5 fs, and 512 atoms
-of silicon with 2 fs. Drift is the slope of the total energy after the first quarter, its error that
-of a random walk with the steps between the means of eight blocks; fluctuation is the standard
-deviation around the slope, which velocity Verlet has by itself. The shadow energy,
-`H + h^2 (v V'' v / 12 - F^2 / 24m)`, is what velocity Verlet with the timestep h conserves to
-fourth order: it has the same drift, and hardly a fluctuation to hide it.
-
-{_table(columns, rows)}
-{_verdict(found)}
-{" ".join(f"![{d}](acceptance/nve_{d}.png)" for d in dtypes)}
+{table(columns, spectra)}
 """
-
-
-def _drift(one: dict[str, float], prefix: str) -> str:
-    drift = one.get(f"{prefix}drift_eV_per_atom_per_ps")
-    return "" if drift is None else f"{drift:+.1e} ± {one[f'{prefix}error_of_drift']:.0e}"
-
-
-_DTYPES = ("float64", "float32")
-_VERDICTS = {
-    "below": "Below the bound, error included: {}.\n",
-    "above": "Beyond the bound: {}.\n",
-    "unsure": "Not to be told from the bound in this time, since the energy wanders: {}.\n",
-    "slope": "Of these the slope itself is above the bound for {}.\n",
-    "missing": "Not simulated: {}.\n",
-}
-
-
-def _verdict(found: dict[str, Any]) -> str:
-    """Which drifts are within their bounds, beyond them, or no longer than their errors."""
-    names: dict[str, list[str]] = {}
-    for name, one in found["simulations"].items():
-        prefix = "shadow_" if _SHADOW in one else ""
-        drift = abs(one[f"{prefix}drift_eV_per_atom_per_ps"])
-        error = one[f"{prefix}error_of_drift"]
-        bound = found["bounds_eV_per_atom_per_ps"][name.rpartition("_")[2]]
-        kind = "below" if drift + error <= bound else "above" if drift - error > bound else "unsure"
-        names.setdefault(kind, []).append(name.replace("_", " "))
-        if kind == "unsure" and drift > bound:
-            names.setdefault("slope", []).append(name.replace("_", " "))
-    asked = [f"ethanol_{s}_{d}" for d in _DTYPES for s in ("none", "vertex", "pair", "triadic")]
-    missing = [name.replace("_", " ") for name in asked if name not in found["simulations"]]
-    names |= {"missing": missing} if missing else {}
-    lines = [text.format(", ".join(names[k])) for k, text in _VERDICTS.items() if k in names]
-    kinked, smooth = (found["simulations"].get(f"ethanol_{name}_float64") for name in _TRIADIC)
-    if kinked is not None and smooth is not None:
-        was, now = (one["shadow_largest_step_eV_per_atom"] for one in (kinked, smooth))
-        before, after = (one["shadow_fluctuation_eV_per_atom"] for one in (kinked, smooth))
-        lines.append(
-            "What lets the energy wander is the norm `sqrt(|v|^2 + epsilon)` of `painn`, where the "
-            "vector of\na channel passes zero within a step: most of all in `triadic`, whose atoms "
-            "have most copies. Trained\nwith `epsilon: 0.01` instead of 1e-8 (smooth) its shadow "
-            f"energy makes steps of {now:.0e} instead\nof {was:.0e} eV/atom at most, and "
-            f"fluctuates by {after:.1e} instead of {before:.1e}.\n"
-        )
-    return "\n".join(lines)
 
 
 def _cutoff(found: dict[str, Any]) -> str:
@@ -196,7 +114,8 @@ cutoff by {found["distance_A"]:g} Å, and for the next move of that length, whic
 into the surroundings of a center, and with it relations of `pair` and `triadic`: forces begin to
 change there, half as much as in the next move, of which all is within the cutoff, and do not jump.
 
-{_table(columns, rows)}"""
+{table(columns, rows)}
+"""
 
 
 def _crystals(found: dict[str, Any]) -> str:
@@ -226,11 +145,13 @@ One model for each element of the mlearn set: `hermnet relax --cell`, `elastic
 --no-relax`, `eos` and `phonons`. In brackets what the stresses of strained cells in the data
 themselves give (clamped ions, as here).
 
-{_table(columns, rows)}
+{table(columns, rows)}
+
 Phonons. Nonlinearity is how far forces are from growing in proportion to the displacement, which
 is 0.01 Å; the last column is for 0.1 Å, as far as atoms move at 300 K.
 
-{_table(spectra, bands)}
+{table(spectra, bands)}
+
 {_soft(found["elements"])}![phonons of silicon](acceptance/phonons_Si.png)
 ![phonons of copper](acceptance/phonons_Cu.png)
 ![elastic constants of silicon](acceptance/elastic_Si.png)
@@ -274,7 +195,8 @@ def _water(found: dict[str, Any]) -> str:
 dynamics at 330 K, {found["frames"]} frames counted), and the radial distribution beside that of
 the 400 reference frames. Validation MAE: {_errors(found["validation_errors"])}.
 
-{_table(columns, rows)}
+{table(columns, rows)}
+
 ![radial distribution](acceptance/water_rdf.png) ![simulation](acceptance/water_md.png)
 """
 

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from pictures import keep_picture
+from report import table
 
 from hermnet.properties.report import picture
 
@@ -40,7 +41,7 @@ def text(found: dict[str, Any]) -> str:
     measured: dict[str, Any] = found["atoms"]
     sizes, names = list(measured), list(next(iter(measured.values())))
     rows = [[name, *(_cell(row, name, names[0]) for row in measured.values())] for name in names]
-    table = _table(["", *(f"{int(size):,} atoms" for size in sizes)], rows)
+    shown = table(["", *(f"{int(size):,} atoms" for size in sizes)], rows)
     refused = "".join(f"- {name}: {reason}.\n" for name, reason in _refused(found))
     ratios = "\n".join(_ratios(row, size, names) for size, row in measured.items())
     options = f"--atoms {' '.join(sizes)} --clock {found['clock']} --limit {found['limit_s']:g}"
@@ -59,7 +60,7 @@ calculators do when they are given a model: what NequIP compiles, and MACE's acc
 operators, were not tried. Who needs more than {found["limit_s"]:g} s for a step is left out of the
 larger sizes{ends}.
 
-{table}
+{shown}
 
 {refused}{ratios}
 
@@ -86,7 +87,7 @@ Energies and forces of {model}, five elements and float32, of ethanol
 and zincblende: milliseconds of {_clock(found)} ({_machine(found)}),
 in brackets how many times faster than eager. To export took {found["seconds to export"]:.0f} s.
 
-{_table(["", "edges", *forms], rows)}
+{table(["", "edges", *forms], rows)}
 """
 
 
@@ -107,11 +108,6 @@ def _machine(found: dict[str, Any]) -> str:
     about, versions = found["machine"], found["machine"]["versions"]
     told = ", ".join(f"{name} {versions[name]}" for name in ("torch", "ase"))
     return f"{about['threads']} thread, {about['cpu']}, {told}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
 def _ratio(row: dict[str, Any], name: str, other: str) -> float | None:
