@@ -49,7 +49,9 @@ def nve(work: Work) -> dict[str, Any]:
             axis.set(xlabel="time, ps", ylabel="energy above its start, ueV/atom", title=dtype)
             axis.legend(frameon=False, fontsize=7)
         keep_picture(work.results / f"nve_{dtype}.png", work.results / f"nve_{dtype}.png")
-    return {"simulations": found, "bounds_eV_per_atom_per_ps": BOUNDS}
+    runs = {f"ethanol_{model}": f"runs/ethanol_{model}/results.json" for model in MODELS}
+    errors = {m: work.read(p)["test"] for m, p in runs.items() if (work.folder / p).is_file()}
+    return {"simulations": found, "bounds_eV_per_atom_per_ps": BOUNDS, "test_errors": errors}
 
 
 def _simulate(work: Work, model: str, name: str, length: tuple[float, int]) -> bool:
