@@ -24,6 +24,7 @@ physics is right, not how accurate a potential can become.
 
 
 _NOISE = 0.05  # THz
+_SEEN = 0.01  # of g(r)
 _NOTES = {"ethanol_triadic": "`ethanol_triadic` was stopped after 8 epochs; its best is used.\n"}
 
 
@@ -196,8 +197,31 @@ dynamics at 330 K, {found["frames"]} frames counted), and the radial distributio
 the 400 reference frames. Validation MAE: {_errors(found["validation_errors"])}.
 
 {table(columns, rows)}
+{_unstable(found)}![radial distribution](acceptance/water_rdf.png)
+![simulation](acceptance/water_md.png)
+"""
 
-![radial distribution](acceptance/water_rdf.png) ![simulation](acceptance/water_md.png)
+
+def _unstable(found: dict[str, Any]) -> str:
+    """What is to be said of a simulation that went on longer than it can be trusted."""
+    if found["simulated_ps"] <= found["picoseconds"]:
+        return ""
+    energies = found["potential_energy_eV_per_atom"]
+    fall = 1000 * (energies["counted"] - energies["last_tenth"])
+    near = [
+        f"{pair} at {r:.2f} Å ({g:.2f})"
+        for pair in ("O-O", "H-O", "H-H")
+        for r, g in [found[pair]["nearer_than_data"]]
+        if g > _SEEN
+    ]
+    counted, ended = found["picoseconds"], found["simulated_ps"]
+    return f"""
+This model is **not stable**. Already in these {counted:g} ps it has pairs nearer to each other than
+any in the data: highest g(r) there {", ".join(near)}.
+It went on with the same settings: in the last tenth the potential energy had fallen by
+{fall:.0f} meV/atom, and at {ended:.2f} ps `hermnet md` stopped since atoms flew apart (last
+picture). Longer training, a larger `epsilon` and `model.zbl` were not tried.
+
 """
 
 
