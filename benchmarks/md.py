@@ -150,7 +150,7 @@ def main() -> None:
                 refused[contender.name] = str(reason)
                 print(f"{contender.name}: {reason}", flush=True)
         about = {"clock": given.clock, "limit_s": given.limit, "memory_GB": given.memory}
-        about["refused"] = refused
+        about |= {"rounds": given.rounds, "seconds": given.seconds, "refused": refused}
         about["machine"] = machine(given.threads, torch.device(given.device))
         found: dict[str, Any] = {}
         for n_atoms in given.atoms:

@@ -45,12 +45,14 @@ def text(found: dict[str, Any]) -> str:
     refused = "".join(f"- {name}: {reason}.\n" for name, reason in _refused(found))
     ratios = "\n".join(_ratios(row, size, names) for size, row in measured.items())
     options = f"--atoms {' '.join(sizes)} --clock {found['clock']} --limit {found['limit_s']:g}"
+    options += f" --rounds {found['rounds']} --seconds {found['seconds']:g}"
     memory = found["memory_GB"]
     options += f" --memory {memory:g} --page" if memory else " --page"
     ends = f", who needs more than {memory:g} GB of address space ends" if memory else ""
     return f"""# Steps of molecular dynamics
 
-    HERMNET_PEERS=envs python benchmarks/md.py {options}
+    HERMNET_PEERS=envs python benchmarks/md.py \\
+        {options}
 
 Silicon at 300 K (NVE, 0.5 fs, cutoff 5 Å, 28 neighbors), each package through its own calculator
 of ASE and its own neighbor list, with models of like size, random weights and float32: steps per
