@@ -211,7 +211,7 @@ def draw_scale(folder: Path, path: Path) -> None:
     if not source.is_file():
         return
     axes_found = json.loads(source.read_text(encoding="utf-8"))["axes"]
-    figure = Figure(figsize=(9, 2.8 * len(axes_found)), layout="constrained")
+    figure = Figure(figsize=(11, 2.3 * len(axes_found)), layout="constrained")
     grid = figure.subplots(len(axes_found), 2, squeeze=False)
     for row, axis in zip(grid, axes_found.values(), strict=True):
         for panel, key, label in zip(row, ("seconds", "bytes"), ("s", "bytes"), strict=True):
@@ -220,10 +220,13 @@ def draw_scale(folder: Path, path: Path) -> None:
                 x, y = [p["value"] for p in points], [max(p[key], 1e-9) for p in points]
                 power = content["exponents"][key]
                 panel.loglog(x, y, "o-", markersize=3, label=f"{line} ({power:.2f})")
+            ticks = sorted({p["value"] for c in axis["lines"].values() for p in c["points"]})
+            panel.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize=7, rotation=45)
+            panel.set_xticks([], minor=True)
             panel.set_xlabel(axis["counts"])
             panel.set_ylabel(label)
-            panel.legend(fontsize=6)
-    figure.savefig(path, dpi=90)
+            panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=75)
 
 
 def filled(page: str, parts: dict[str, Callable[[], str]]) -> str:

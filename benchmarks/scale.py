@@ -29,6 +29,7 @@ from systems import lattice, save, silicon
 from hermnet.graph import AtomicGraph
 
 TASKS = ("training step", "energy+forces")
+_LIMITED = ("seconds", "bytes")
 _PAINN: dict[str, Any] = {"n_channels": 64}
 
 
@@ -67,7 +68,7 @@ def _many_elements(n_elements: int) -> AtomicGraph:
 AXES = {
     "atoms": Axis(
         "atoms",
-        tuple(8 * n**3 for n in (2, 3, 4, 5, 6, 8, 10, 13, 16, 20)),
+        tuple(8 * n**3 for n in (2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 27, 30)),
         lambda n_atoms: silicon(round((n_atoms / 8) ** (1 / 3))),
         {form: lambda _, form=form: _none(form) for form in ("compiled", "eager")},
     ),
@@ -103,7 +104,7 @@ def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, f
         request = {"file": str(file), "threads": given.threads, "device": given.device}
         process.ask("load", model=dict(contender.model), **request)
         found = {}
-        for task in TASKS:
+        for task in given.tasks:
             first = process.ask("run", task=task, times=1)[given.clock][0]
             times = max(1, min(given.rounds, round(2.0 / first)))
             seconds = median(process.ask("run", task=task, times=times + 1)[given.clock][1:])
@@ -115,7 +116,7 @@ def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, f
 
 def follow(axis: Axis, line: str, given: Any, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The points of a line by task, as far as time and memory allow."""
-    found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASKS}
+    found: dict[str, list[dict[str, Any]]] = {task: [] for task in given.tasks}
     for value in axis.values:
         if given.up_to and value > given.up_to:
             break
@@ -133,8 +134,8 @@ def follow(axis: Axis, line: str, given: Any, folder: Path) -> dict[str, list[di
             told = f"{row['seconds']:9.3f} s {row['bytes'] / 1e9:7.3f} GB"
             print(f"{axis.name:9s} {value:6d}  {line:17s} {task:13s} {told}", flush=True)
         growth = axis.values[min(axis.values.index(value) + 1, len(axis.values) - 1)] / value
-        step = rows[TASKS[0]]
-        if growth * step["seconds"] > given.limit or growth * step["bytes"] > given.memory * 1e9:
+        seconds, held = (growth * max(r[key] for r in rows.values()) for key in _LIMITED)
+        if seconds > given.limit or held > given.memory * 1e9:
             break
     return found
 
@@ -153,12 +154,13 @@ def exponent(points: Iterable[dict[str, Any]], key: str) -> float:
 
 
 def main() -> None:
-    """Run, print, save; axes that are not asked for stay as they are in the file."""
+    """Run, print, save; axes, lines and tasks not asked for stay as they are in the file."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
     options.add_argument(
         "--lines", default="", help="regular expression: of an axis, such as eager"
     )
+    options.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options.add_argument("--limit", type=float, default=20.0, help="seconds of a call (20)")
     options.add_argument("--memory", type=float, default=8.0, help="GB of a call (8)")
     options.add_argument("--up-to", type=int, help="largest value of an axis")
@@ -170,10 +172,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in given.axes:
             axis = AXES[name]
-            lines: dict[str, Any] = {}
+            lines: dict[str, Any] = found["axes"].get(name, {}).get("lines", {})
             for line in (line for line in axis.lines if re.search(given.lines, line)):
                 for task, points in follow(axis, line, given, Path(folder)).items():
-                    slopes = {key: exponent(points, key) for key in ("seconds", "bytes")}
+                    slopes = {key: exponent(points, key) for key in _LIMITED}
                     lines[f"{task}, {line}"] = {"points": points, "exponents": slopes}
             found["axes"][name] = {"counts": axis.name, "lines": lines, "clock": given.clock}
             found["axes"][name]["machine"] = about
