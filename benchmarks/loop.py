@@ -47,6 +47,10 @@ class LoopRouter(nn.Module):
         union = self.scheme.expand(classes, centers, neighbors)
         return [_cut(union, k, self.scheme.n_sides) for k in range(self.scheme.n_relations)]
 
+    def in_use(self, expansions: Sequence[Expansion]) -> Sequence[Expansion]:
+        """All of them: weights are not mixed."""
+        return expansions
+
     def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
         """Update the features by all layers, as `Router.forward`."""
         graphs = [self.geometry(expansion, vectors) for expansion in expansions]
