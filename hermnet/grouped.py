@@ -37,6 +37,11 @@ def tracing() -> Iterator[None]:
         _tracing.reset(token)
 
 
+def is_tracing() -> bool:
+    """Whether a model is traced for compilation, inside `tracing`."""
+    return _tracing.get()
+
+
 def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     """Multiply each segment of rows by its own matrix.
 
@@ -48,7 +53,7 @@ def grouped_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     Returns:
         (n_rows, n_out).
     """
-    if not _tracing.get() and _grouped_mm_takes(rows, weights):
+    if not is_tracing() and _grouped_mm_takes(rows, weights):
         product = F.grouped_mm(rows, weights, offs=offsets)
         if product.requires_grad:
             # its derivative refuses expanded gradients, such as those of a sum

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph
+from hermnet.grouped import is_tracing
 from hermnet.subnetwork import Interaction, Shape
 
+_SMALL = 16  # entries of a matrix that compiled code multiplies faster as sums: those of lmax 1
 _RADIAL_SCALE = 5.0  # radial basis times envelope is mostly between 0.1 and 0.2; brings it near one
 _SILU_SCALE = 1.679  # gives silu(x) unit second moment for normal x, as in e3nn
 
@@ -180,6 +182,9 @@ def _coupling(paths: list[tuple[int, int, int]], degree: int) -> Tensor:
 
 def _contract(coupling: Tensor, rows: Tensor, n_out: int) -> Tensor:
     """(n_edges, n_out * k) and (n_edges, k, n_channels) -> (n_edges, n_out, n_channels)."""
-    if n_out == 1:  # torch.bmm is slow where a matrix has a single row
-        return (coupling.unsqueeze(2) * rows).sum(dim=1, keepdim=True)
-    return torch.bmm(coupling.view(coupling.shape[0], n_out, rows.shape[1]), rows)
+    coupling = coupling.view(coupling.shape[0], n_out, rows.shape[1])
+    is_small = n_out * rows.shape[1] <= _SMALL
+    # torch.bmm is slow where a matrix has a single row; a compiler fuses short sums
+    if n_out == 1 or (is_small and is_tracing()):
+        return (coupling.unsqueeze(3) * rows.unsqueeze(1)).sum(dim=2)
+    return torch.bmm(coupling, rows)

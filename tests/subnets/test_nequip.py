@@ -12,6 +12,7 @@ import structures
 from hermnet import InputError
 from hermnet.checks import random_potential, random_rotation
 from hermnet.derivatives import edge_vectors
+from hermnet.grouped import tracing
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.subnets.nequip import TensorProduct
@@ -86,6 +87,9 @@ def test_product_is_that_of_e3nn(lmax):
     expected = reference(by_channel(x, lmax), y, weights.flatten(1))
     result = by_channel(product(x, y, weights), lmax)
     torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
+    with tracing():  # small products are sums there
+        traced = by_channel(product(x, y, weights), lmax)
+    torch.testing.assert_close(traced, result, rtol=1e-12, atol=1e-12)
 
 
 def by_channel(x: torch.Tensor, lmax: int) -> torch.Tensor:
