@@ -83,7 +83,7 @@ def seconds_per_step(recipe: Recipe, data: GraphDataModule) -> float:
         weights = objective.weights()
         losses = [weights[name] * term.total / term.count for name, term in terms.items()]
         optimizer.zero_grad()
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]  # of torch
         optimizer.step()
     return (time.perf_counter() - start) / TIMED
 

@@ -43,7 +43,7 @@ def errors(checkpoint: Path, root: str) -> dict[str, float]:
     potential = load_potential(checkpoint)
     found = {}
     for molecule in (OLD, NEW):
-        data = DATAMODULES.get("rmd17")(root=root, molecule=molecule)  # type: ignore[call-arg]
+        data = DATAMODULES.get("rmd17")(root=root, molecule=molecule)  # type: ignore[call-arg]  # its own
         data.set_cutoff(potential.cutoff)
         found[molecule] = evaluate_split(potential, data.eval_dataloader("test")).errors[
             "forces_mae"

@@ -81,7 +81,7 @@ def loop_over(potential: Potential) -> None:
         sharing=Sharing.parse("independent"),
         mean_neighbors=potential.mean_neighbors,
     )
-    potential.router = LoopRouter(router, shape)  # type: ignore[assignment]
+    potential.router = LoopRouter(router, shape)  # type: ignore[assignment]  # acts as one
 
 
 def _one_relation(part: nn.Module, relation: int, shape: Shape, n_relations: int) -> PaiNN:

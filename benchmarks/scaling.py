@@ -75,7 +75,7 @@ def worker(rank: int, world: int, port: int, arguments: dict[str, Any]) -> None:
     torch.set_num_threads(arguments["threads"])
     warnings.filterwarnings("ignore", message="Grad strides do not match")
     distributed.init_process_group("gloo", rank=rank, world_size=world)
-    data = DATAMODULES.get("rmd17")(n_train=arguments["frames"], n_val=0)  # type: ignore[call-arg]
+    data = DATAMODULES.get("rmd17")(n_train=arguments["frames"], n_val=0)  # type: ignore[call-arg]  # its own
     data.set_cutoff(5.0)
     data.setup()
     frames = list(data.graphs("train"))

@@ -54,7 +54,7 @@ _ASPIRIN = """
 
 def ethanols() -> list[AtomicGraph]:
     """The first ten training frames of rMD17 ethanol: 90 atoms and 720 edges in all."""
-    data = DATAMODULES.get("rmd17")(n_train=N_MOLECULES, n_val=0)  # type: ignore[call-arg]
+    data = DATAMODULES.get("rmd17")(n_train=N_MOLECULES, n_val=0)  # type: ignore[call-arg]  # its own
     data.set_cutoff(CUTOFF)
     data.setup()
     return list(data.graphs("train"))

@@ -118,9 +118,9 @@ def _compare(found: Tensor, expected: Tensor) -> None:
 
 def _traceable(vectors: Tensor, indices: Indices) -> bool:
     """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
-    leaves = zip(pytree.tree_leaves(indices), constant_leaves(indices), strict=True)
-    rows = [vectors, *(leaf for leaf, is_constant in leaves if not is_constant)]
-    return all(tensor.shape[0] > 1 for tensor in rows)
+    constant = _constant_ends(indices)
+    rows = [vectors, *pytree.tree_leaves(indices)]
+    return all(tensor.shape[0] > 1 for tensor in rows if id(tensor) not in constant)
 
 
 def trace_energy_and_gradient(
@@ -179,13 +179,17 @@ def _with_symbolic_rows(mode: FakeTensorMode, tensor: Tensor, is_constant: bool 
 
 def constant_leaves(indices: Indices) -> list[bool]:
     """For each leaf whether it is as long in every graph: segment ends, if none is left out."""
+    constant = _constant_ends(indices)
+    return [id(leaf) in constant for leaf in pytree.tree_leaves(indices)]
+
+
+def _constant_ends(indices: Indices) -> set[int]:
     segments = [
         part.segments
         for union in indices.expansions
         for part in (union, union.receivers, union.sources, union.kinds)
     ]
-    constant = {id(found.ends) for found in segments if found.relation is None}
-    return [id(leaf) in constant for leaf in pytree.tree_leaves(indices)]
+    return {id(found.ends) for found in segments if found.relation is None}
 
 
 def _remove_detach(graph: GraphModule) -> None:

@@ -154,7 +154,7 @@ def main() -> None:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 found = answer(json.loads(line), sys.argv[1], held)
-        except Exception as error:
+        except Exception as error:  # the other side decides what to do
             traceback.print_exc()
             found = {"error": f"{type(error).__name__}: {error}".strip().splitlines()[0]}
         out.write(json.dumps(found) + "\n")

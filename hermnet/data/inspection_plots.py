@@ -69,7 +69,7 @@ def _panels(inspection: Inspection) -> list[Callable[[Any], None]]:
     names = dict.fromkeys(check.name for check in inspection.checks if len(check.expected))
     for name in names:
         checks = [c for c in inspection.checks if c.name == name and len(c.expected)]
-        panels.append(lambda axis, checks=checks: _comparison(axis, checks))  # type: ignore[misc]
+        panels.append(lambda axis, checks=checks: _comparison(axis, checks))  # type: ignore[misc]  # bound
     return panels
 
 
