@@ -91,6 +91,9 @@ class RelationalGraph:
         return sums.index_select(0, rows.reshape(-1)).view(*rows.shape, *sums.shape[1:])
 
 
+SOFTNESS = 0.01  # of norms, as epsilon; PaiNN's authors have 1e-8, with which energies wander
+
+
 def soft_norm(vectors: Tensor, epsilon: float) -> Tensor:
     """``sqrt(|v|^2 + epsilon)`` of vectors (n, 3, n_channels), (n, n_channels).
 

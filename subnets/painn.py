@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.expansion import Segments
-from hermnet.geometry import RelationalGraph, soft_norm
+from hermnet.geometry import SOFTNESS, RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.perceptron import relational_perceptron
 from hermnet.subnetwork import Interaction, Shape
@@ -30,14 +30,14 @@ class PaiNN(Interaction):
         dv_i = a_vv(s_i, |V v_i|) U v_i
 
     `phi`, `f`, `a`, `U` and `V` belong to the relation, and ``|w|`` is ``sqrt(w.w + epsilon)``.
-    Vectors vanish on the sites of perfect crystals. With the default, which is SchNetPack's,
-    force constants there depend on the displacement by which they are measured, and the energy of
-    simulations wanders a little wherever a vector passes zero; 0.01 mends that, 1 makes phonons of
-    silicon stable.
+    The smaller it is, the sharper the kink where a vector vanishes. With 1e-8, as in the code of
+    PaiNN's authors, the energy of simulations wanders wherever a vector passes zero, and on the
+    sites of perfect crystals, where all vectors vanish, force constants depend on the displacement
+    by which they are measured. The default mends both; 1 makes phonons of silicon stable.
 
     Args:
         shape: sizes and relations.
-        epsilon: under the root of the norm; 1 for crystals, 0.01 for long simulations.
+        epsilon: under the root of the norm; 1 for crystals.
 
     Raises:
         InputError: for an epsilon that is not positive.
@@ -46,7 +46,7 @@ class PaiNN(Interaction):
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
 
-    def __init__(self, shape: Shape, *, epsilon: float = 1e-8) -> None:
+    def __init__(self, shape: Shape, *, epsilon: float = SOFTNESS) -> None:
         super().__init__(shape)
         if not epsilon > 0:
             raise InputError(f"model.subnet.epsilon: {epsilon} is not a positive number")

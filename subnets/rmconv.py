@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hermnet.errors import InputError
 from hermnet.expansion import Segments
-from hermnet.geometry import RelationalGraph, soft_norm
+from hermnet.geometry import SOFTNESS, RelationalGraph, soft_norm
 from hermnet.messages import scalars_and_vectors, up_to_vectors, vector_messages
 from hermnet.perceptron import relational_perceptron
 from hermnet.subnetwork import Interaction, Shape
@@ -52,7 +52,7 @@ class RMConv(Interaction):
 
     Args:
         shape: sizes and relations.
-        epsilon: under the root of the norm; 1 for crystals, 0.01 for long simulations.
+        epsilon: under the root of the norm; 1 for crystals.
 
     Raises:
         InputError: for an epsilon that is not positive.
@@ -61,7 +61,7 @@ class RMConv(Interaction):
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
 
-    def __init__(self, shape: Shape, *, epsilon: float = 1e-8) -> None:
+    def __init__(self, shape: Shape, *, epsilon: float = SOFTNESS) -> None:
         super().__init__(shape)
         if not epsilon > 0:
             raise InputError(f"model.subnet.epsilon: {epsilon} is not a positive number")

@@ -183,8 +183,8 @@ def test_an_existing_run_is_not_touched(story: dict[str, Any], workplace: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["model.n_channels=8"], "was trained with other options: model.n_channels; resume with"),
-        (["model.relations=pair"], "was trained with other options: model.relations;"),
+        (["model.n_channels=8"], "was trained with other options: model.n_channels=4; resume with"),
+        (["model.relations=pair"], "was trained with other options: model.relations=vertex;"),
         (
             ["training.optimizer={class_path: torch.optim.SGD, lr: 0.1}"],
             "was trained with other options: training.optimizer.class_path;",

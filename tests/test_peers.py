@@ -25,7 +25,7 @@ CUTOFF, N_RADIAL, N_CHANNELS, N_LAYERS = 5.0, 21, 16, 3
 RTOL = 1e-6
 
 
-def options(subnet: str, radial: str) -> ModelOptions:
+def options(subnet: dict[str, Any], radial: str) -> ModelOptions:
     return ModelOptions(
         subnet=subnet,
         relations="none",
@@ -134,7 +134,9 @@ def assert_same_numbers(potential: Potential, model: torch.nn.ModuleDict) -> Non
 def test_same_energies_and_forces(name: str, radial: str):
     networks = {"painn": spk.representation.PaiNN, "schnet": spk.representation.SchNet}
     model = peer(networks[name], radial)
-    potential = Potential(options(name, radial), ELEMENTS, 8.0)
+    subnet: dict[str, Any] = {"name": name}
+    subnet |= {"epsilon": 1e-8} if name == "painn" else {}  # where theirs is fixed
+    potential = Potential(options(subnet, radial), ELEMENTS, 8.0)
     copy_ends(potential, model)
     {"painn": copy_painn, "schnet": copy_schnet}[name](potential, model)
     assert_same_numbers(potential, model)

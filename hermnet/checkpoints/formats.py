@@ -12,7 +12,7 @@ from typing import Any
 
 from hermnet.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def upgrade(content: dict[str, Any], about: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -69,7 +69,26 @@ def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Up to format 2 the norms of `painn` and `rmconv` were sharp where a recipe said nothing."""
+    about = content["hermnet"]
+    recipe = about["recipe"]
+    if not isinstance(recipe.get("model"), Mapping):
+        return content  # which reading the model refuses
+    model = {**recipe["model"], "subnet": _sharp(recipe["model"].get("subnet", "painn"))}
+    return {**content, "hermnet": {**about, "recipe": {**recipe, "model": model}}}
+
+
+def _sharp(subnet: Any) -> Any:
+    """A ``model.subnet`` with the epsilon that it had without saying so."""
+    if isinstance(subnet, str):
+        subnet = {"name": subnet}
+    if "name" not in subnet:  # one for each relation
+        return {relation: _sharp(one) for relation, one in subnet.items()}
+    return {"epsilon": 1e-8, **subnet} if subnet["name"] in ("painn", "rmconv") else subnet
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 
 
 def _writer(about: Mapping[str, Any]) -> str:

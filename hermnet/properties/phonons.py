@@ -97,8 +97,9 @@ class Phonons(Report):
         if self.kink > _KINKED:
             lines.append(
                 f"note: half a displacement gives forces {self.kink:.0%} off half of them: the "
-                "potential has a kink there, as painn and rmconv have at sites of high symmetry "
-                "without model.subnet.epsilon, and frequencies depend on --displacement"
+                "potential bends sharply there, as painn and rmconv do at sites of high symmetry "
+                "with a small model.subnet.epsilon (train crystals with 1), and frequencies depend "
+                "on --displacement"
             )
         return lines
 

@@ -112,7 +112,11 @@ def _resumed(recipe: Recipe, folder: RunFolder, resume: str) -> Checkpoint:
     # an option that is younger than the checkpoint had its default
     before = check_model(theirs.get("model", {}), [])
     model = asdict(before) if before else {}
-    changed = [f"model.{key}" for key in ours["model"] if model.get(key) != ours["model"][key]]
+    changed = [
+        f"model.{key}={model.get(key)}"
+        for key in ours["model"]
+        if model.get(key) != ours["model"][key]
+    ]
     optimizer = theirs.get("training", {}).get("optimizer", {}).get("class_path")
     if optimizer != ours["training"]["optimizer"]["class_path"]:  # its state would mean nothing
         changed.append("training.optimizer.class_path")

@@ -7,6 +7,7 @@ such a run with ``model.n_radial=2 model.n_channels=2 model.dtype=float64`` here
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,9 @@ from same import raw
 
 FOLDER = Path(__file__).parent / "reference"
 FORMATS = range(1, FORMAT + 1)
-ENERGY = {1: 3.9343705223335346, 2: 3.9343705223335346}  # eV, of the first training frame
-FORCE = {1: 0.00036098727874640595, 2: 0.00036098727874640595}  # eV/A, its very first component
+# energies in eV of the first training frame, and forces in eV/A, the very first component
+ENERGY = {1: 3.9343705223335346, 2: 3.9343705223335346, 3: 3.9351548132295093}
+FORCE = {1: 0.00036098727874640595, 2: 0.00036098727874640595, 3: 0.00041835889862165736}
 
 pytestmark = pytest.mark.filterwarnings("ignore:relations with few training edges")
 
@@ -50,7 +52,11 @@ def test_the_model_in_it_is_what_it_was(version: int):
 @pytest.mark.parametrize("version", FORMATS)
 def test_training_goes_on_from_it(tmp_path: Path, version: int):
     data = tiny.data(tmp_path / "data")
-    options = ("model.n_radial=2", "model.n_channels=2", "model.dtype=float64")
+    options = ["model.n_radial=2", "model.n_channels=2", "model.dtype=float64"]
+    if version < 3:
+        with pytest.raises(InputError, match=r"other options: model\.subnet=.*'epsilon': 1e-08"):
+            runs.fit(tiny.recipe(tmp_path, data, *options), resume=str(path(version)))
+        options.append("model.subnet.epsilon=1e-8")
     recipe = tiny.recipe(tmp_path, data, *options, "trainer.max_epochs=3", "trainer.logger=false")
     run = runs.fit(recipe, resume=str(path(version)))
     stored = read_checkpoint(run.folder.last)
@@ -71,3 +77,22 @@ def test_an_upgrade_leaves_the_content_alone_and_names_what_is_missing():
         InputError, match=r"a.ckpt is an incomplete checkpoint: KeyError\('epoch'\)"
     ):
         upgrade({"hermnet": about}, about, "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("painn", {"name": "painn", "epsilon": 1e-8}),
+        ({"name": "rmconv"}, {"name": "rmconv", "epsilon": 1e-8}),
+        ({"name": "painn", "epsilon": 1.0}, {"name": "painn", "epsilon": 1.0}),
+        ({"name": "schnet"}, {"name": "schnet"}),
+        (
+            {"default": "schnet", "O": {"name": "painn"}},
+            {"default": {"name": "schnet"}, "O": {"name": "painn", "epsilon": 1e-8}},
+        ),
+    ],
+)
+def test_norms_stay_as_sharp_as_they_were(before: Any, now: dict[str, Any]):
+    content = {"hermnet": {"format": 2, "recipe": {"model": {"subnet": before}}}}
+    upgraded = upgrade(content, content["hermnet"], "a.ckpt")
+    assert upgraded["hermnet"]["recipe"]["model"] == {"subnet": now}

@@ -23,7 +23,7 @@ def test_what_a_checkpoint_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     stored, model = read_checkpoint(best), load_model(best)
     assert stored.relations == {"H": 160, "C": 40, "O": 40}
     for line in (
-        f"checkpoint: {best} (format 2)",
+        f"checkpoint: {best} (format 3)",
         f"saved after: the end of epoch {stored.epoch + 1}, {stored.step} steps",
         "elements: H, C, O",
         "targets: energy (eV), forces (eV/A), stress (eV/A^3)",

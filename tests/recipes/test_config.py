@@ -52,7 +52,7 @@ def test_every_shipped_recipe_resolves_and_is_read_back(name: str, write: Callab
 def test_the_smallest_recipe(write: Callable[[str], str]):
     recipe = resolve(write("data: {name: rmd17}"))
     assert recipe.name == "own"
-    assert recipe.model == replace(ModelOptions(), subnet={"name": "painn", "epsilon": 1e-8})
+    assert recipe.model == replace(ModelOptions(), subnet={"name": "painn", "epsilon": 0.01})
     assert recipe.trainer == {}
     assert recipe.data["molecule"] == "ethanol"
 
@@ -84,7 +84,7 @@ def test_sub_networks_are_written_out_with_all_their_options():
     assert recipe.model.subnet == {"name": "toy", "width": 8, "act": "silu"}
     recipe = resolve("quickstart", ["model.subnet={default: painn, O: {name: toy, width: '4'}}"])
     assert recipe.model.subnet == {
-        "default": {"name": "painn", "epsilon": 1e-8},
+        "default": {"name": "painn", "epsilon": 0.01},
         "O": {"name": "toy", "width": 4, "act": "silu"},
     }
 

@@ -257,8 +257,11 @@ def test_a_run_folder_that_cannot_be_written_to(
         (["data.batch_size=3"], "(epoch 1, batch 3 of 4) of other batches, for data.batch_size ch"),
         (["data.seed=1"], "of other batches, for data.seed changed"),
         (["data.train={0}/val.xyz"], "of other batches, for the training frames changed"),
-        (["model.n_channels=8"], "was trained with other options: model.n_channels; resume with"),
-        (["model.relations=pair"], "was trained with other options: model.relations; resume with"),
+        (["model.n_channels=8"], "was trained with other options: model.n_channels=4; resume with"),
+        (
+            ["model.relations=pair"],
+            "was trained with other options: model.relations=vertex; resume with",
+        ),
         (["data.train={1}", "data.val=null", "data.test=null"], "the train frames have Cu, Au"),
     ],
 )
