@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 _ENERGIES = ("energy", "free_energy", "energies", "forces", "stress", "stresses")
 _SPREADS = ("energy_std", "forces_std")
 _Potential = Potential | ExportedPotential
+_OF_ELECTRONS = {"initial_charges", "initial_magmoms"}
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx yy zz yz xz xy
 
 
@@ -116,6 +117,13 @@ class HermNetCalculator(Calculator):
         names += _SPREADS if len(self.potentials) > 1 else ()
         return [*names, "dipole"] if self.dipoles else names
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed, as ASE tells it; fast where nothing has, as several times in a step."""
+        if self.atoms is not None and _is_same(self.atoms, atoms):
+            return []
+        changed: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
+        return changed
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -176,6 +184,17 @@ class HermNetCalculator(Calculator):
             results["energy_std"] = float(np.std([one["energy"] for one in found]))
             results["forces_std"] = np.std([one["forces"] for one in found], axis=0)
         return results
+
+
+def _is_same(before: Atoms, now: Atoms) -> bool:
+    """Whether nothing that ASE compares differs in a single bit."""
+    return (
+        np.array_equal(before.positions, now.positions)
+        and np.array_equal(before.numbers, now.numbers)
+        and np.array_equal(before.cell.array, now.cell.array)
+        and np.array_equal(before.pbc, now.pbc)
+        and not _OF_ELECTRONS & (before.arrays.keys() | now.arrays.keys())
+    )
 
 
 def _load(path: str | Path, device: torch.device, dtype: str | None) -> Network | ExportedPotential:

@@ -61,6 +61,22 @@ def test_it_gives_the_models_numbers(checkpoint: Path):
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
 
 
+def test_each_kind_of_change_is_told_and_nothing_else(checkpoint: Path):
+    atoms = structures.crystal()
+    calculator = atoms.calc = hermnet.HermNetCalculator(checkpoint)
+    atoms.get_forces()
+    for name in ("positions", "numbers", "cell", "pbc", "initial_charges", "initial_magmoms"):
+        other = atoms.copy()
+        assert calculator.check_state(other) == []
+        if name.startswith("initial"):
+            other.set_array(name, np.ones(len(other)))
+        else:
+            values = np.array(getattr(other, name))
+            values.flat[0] = not values.flat[0] if name == "pbc" else values.flat[0] + 1
+            setattr(other, name, values)
+        assert calculator.check_state(other) == [name]
+
+
 def test_everything_about_a_structure_may_change(checkpoint: Path):
     atoms = structures.crystal()
     atoms.calc = hermnet.HermNetCalculator(checkpoint)

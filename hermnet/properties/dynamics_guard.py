@@ -13,6 +13,7 @@ from hermnet.properties.dynamics_log import disagreement
 from hermnet.properties.settings import DynamicsSettings
 
 _LARGEST_MOVE = 0.5  # A in one step; a bond's length within two
+_LONELY_EVERY = 10  # steps at least, for it is a search
 
 
 class Guard:
@@ -54,7 +55,7 @@ class Guard:
                 f"{self._settings.max_temperature:g} K"
             )
         self._check_committee(atoms)
-        if step % self._settings.every == 0:
+        if step % max(self._settings.every, _LONELY_EVERY) == 0:
             self._check_lonely(atoms)
 
     def _check_committee(self, atoms: Atoms) -> None:

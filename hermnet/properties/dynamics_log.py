@@ -95,7 +95,7 @@ def _row(atoms: Atoms, frame: Atoms, conserved: float | None) -> tuple[Any, ...]
         pressure = float(-stress[:3].mean() * GPA)
     return (
         float(frame.get_temperature()),
-        float(frame.get_potential_energy()),
+        float(frame.calc.results["energy"]),
         float(frame.get_kinetic_energy()),
         conserved,
         float(frame.get_volume()) if solid else None,
