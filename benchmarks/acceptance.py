@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from acceptance_crystals import SILICON, crystals, kink
-from acceptance_dynamics import cutoff, nve, water
+from acceptance_dynamics import SCHEMES, cutoff, nve, water
 from acceptance_page import page
 from acceptance_work import Work
 from measure import machine
@@ -25,7 +25,6 @@ from measure import machine
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "acceptance"
 ELEMENTS = ("Cu", "Ni", "Mo", "Si", "Ge")
-SCHEMES = ("none", "vertex", "pair", "triadic")
 _EPOCHS = {"Cu": 12, "Ni": 8, "Mo": 20, "Si": 30, "Ge": 30}
 _COMMON = ("training.threads=1", "model.n_layers=2")
 
@@ -36,9 +35,8 @@ def fits(data: Path) -> dict[str, list[str]]:
         f"ethanol_{scheme}": ["quickstart", f"model.relations={scheme}", "trainer.max_epochs=20"]
         for scheme in SCHEMES
     }
-    smooth = "model.subnet={name: painn, epsilon: 0.01}"
-    found["ethanol_triadic_smooth"] = [*found["ethanol_triadic"], smooth]
-    found["ethanol_vertex_smooth"] = [*found["ethanol_vertex"], smooth]
+    sharp = "model.subnet={name: painn, epsilon: 1e-8}"
+    found |= {f"{name}_sharp": [*words, sharp] for name, words in found.items()}
     for element in ELEMENTS:
         path = f"{data}/mlearn_{element}.npz"
         found[element] = [
@@ -59,7 +57,7 @@ def fits(data: Path) -> dict[str, list[str]]:
         *_COMMON,
         f"data.train=['{data}/water/data_[012]']",
         f"data.val={data}/water/data_3",
-        smooth,
+        "model.subnet={name: painn, epsilon: 0.01}",
         "trainer.max_epochs=6",
         "training.compile=true",
     ]

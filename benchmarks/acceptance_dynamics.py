@@ -8,6 +8,7 @@ from typing import Any
 
 import ase.io
 import numpy as np
+from acceptance_drift import Curve, draw
 from acceptance_work import Work
 from ase import Atoms, units
 from ase.build import bulk, molecule
@@ -19,7 +20,8 @@ from hermnet.properties.dynamics_log import THERMO, read_thermo
 from hermnet.properties.report import picture
 
 Array = NDArray[np.float64]
-MODELS = ("none", "vertex", "vertex_smooth", "pair", "triadic", "triadic_smooth")
+SCHEMES = ("none", "vertex", "pair", "triadic")
+MODELS = (*SCHEMES, *(f"{scheme}_sharp" for scheme in SCHEMES))  # sharp: epsilon 1e-8
 BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
 _HEATED = 600.0  # K, of velocities near a minimum of energy, half of which stays
 _STEPS = {"ethanol": 40_000, "silicon": 10_000, "water": 4_000}  # 20, 20 and 2 ps
@@ -29,7 +31,7 @@ _WATER_SKIP = 0.25  # of the frames, until the model's own structure is reached
 
 def nve(work: Work) -> dict[str, Any]:
     """Energy of isolated simulations over time."""
-    curves: dict[str, tuple[Array, Array]] = {}
+    curves: dict[str, Curve] = {}
     found: dict[str, Any] = {}
     for dtype in BOUNDS:
         systems = {f"ethanol_{model}": (9, 0.5, _STEPS["ethanol"]) for model in MODELS}
@@ -39,17 +41,9 @@ def nve(work: Work) -> dict[str, Any]:
             model = "Si" if system == "silicon_512" else system
             if _simulate(work, model, name, (timestep, round(steps * work.scale))):
                 found[name], curves[name] = _drift(work.folder / "nve" / name, n_atoms)
-        if not any(name.endswith(dtype) for name in curves):
-            continue
-        with picture(work.results / f"nve_{dtype}.png") as (axis,):
-            for name, (times, energies) in curves.items():
-                if name.endswith(dtype):
-                    label = name.removesuffix(f"_{dtype}").replace("_", " ")
-                    few = slice(None, None, len(times) // 1000 + 1)
-                    axis.plot(times[few], energies[few] * 1e6, linewidth=0.7, label=label)
-            axis.set(xlabel="time, ps", ylabel="energy above its start, ueV/atom", title=dtype)
-            axis.legend(frameon=False, fontsize=7)
-        keep_picture(work.results / f"nve_{dtype}.png", work.results / f"nve_{dtype}.png")
+        of_dtype = {n.removesuffix(f"_{dtype}"): c for n, c in curves.items() if n.endswith(dtype)}
+        if of_dtype:
+            draw(work.results / f"nve_{dtype}.png", dtype, of_dtype)
     runs = {f"ethanol_{model}": f"runs/ethanol_{model}/results.json" for model in MODELS}
     errors = {m: work.read(p)["test"] for m, p in runs.items() if (work.folder / p).is_file()}
     return {"simulations": found, "bounds_eV_per_atom_per_ps": BOUNDS, "test_errors": errors}
@@ -75,7 +69,7 @@ def _simulate(work: Work, model: str, name: str, length: tuple[float, int]) -> b
     return work.hermnet(f"nve/{name}", *words, *heated, *timed, *compiled)
 
 
-def _drift(folder: Path, n_atoms: int) -> tuple[dict[str, float], tuple[Array, Array]]:
+def _drift(folder: Path, n_atoms: int) -> tuple[dict[str, float], Curve]:
     """Slope of the total energy, its error, and how it fluctuates."""
     rows = list(csv.DictReader((folder / "thermo.csv").read_text().splitlines()))
     times = np.array([float(row["time_fs"]) for row in rows]) / 1000
@@ -144,7 +138,7 @@ def shadow_shift(trajectory: Path, timestep: float) -> Array:
 def cutoff(work: Work) -> dict[str, Any]:
     """What changes as a pair of atoms crosses the cutoff, next to what a usual move changes."""
     found: dict[str, Any] = {}
-    for scheme in MODELS:
+    for scheme in SCHEMES:
         checkpoint = work.checkpoint(f"ethanol_{scheme}")
         if checkpoint is not None:
             calculator = HermNetCalculator(work.folder / checkpoint, dtype="float64")

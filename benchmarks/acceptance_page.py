@@ -25,7 +25,7 @@ physics is right, not how accurate a potential can become.
 
 _NOISE = 0.05  # THz
 _SEEN = 0.01  # of g(r)
-_NOTES = {"ethanol_triadic": "`ethanol_triadic` was stopped after 8 epochs; its best is used.\n"}
+_NOTES = {"ethanol_triadic_sharp": "`ethanol_triadic_sharp` was stopped after 8 epochs.\n"}
 
 
 def page(results: Path, fits: dict[str, list[str]]) -> str:
