@@ -49,11 +49,23 @@ class Evaluation:
 
 
 def evaluate(potential: Potential, graph: AtomicGraph) -> Evaluation:
-    """Energy, forces and stress of a graph."""
-    found: Prediction = potential(graph, forces=True, stress=True)
+    """Energy, forces and stress of a graph, on the CPU wherever the potential is."""
+    found: Prediction = potential(graph.to(device_of(potential)), forces=True, stress=True)
     assert found.forces is not None
     assert found.stress is not None
-    return Evaluation(found.energy, found.atomic_energies, found.forces, found.stress)
+    values = (found.energy, found.atomic_energies, found.forces, found.stress)
+    return Evaluation(*(value.cpu() for value in values))
+
+
+def energy_of(potential: Potential, graph: AtomicGraph) -> Tensor:
+    """Energies (n_systems,) of a graph alone, on the CPU."""
+    found: Prediction = potential(graph.to(device_of(potential)), forces=False)
+    return found.energy.cpu()
+
+
+def device_of(potential: Potential) -> torch.device:
+    """Where a potential is evaluated."""
+    return next(potential.parameters()).device
 
 
 def predict(potential: Potential, *structures: Atoms) -> Evaluation:
@@ -184,7 +196,7 @@ def _central_differences(
     """Slopes from energies of graphs that come in pairs, displaced up and down by `step`."""
     batch = collate([with_neighbors(graph, potential.cutoff) for graph in graphs])
     with torch.no_grad():
-        up, down = potential(batch, forces=False).energy.view(-1, 2).unbind(1)
+        up, down = energy_of(potential, batch).view(-1, 2).unbind(1)
     slopes: Tensor = (up - down) / (2 * step)
     return slopes
 
@@ -196,6 +208,7 @@ def with_elements(potential: Potential, elements: tuple[int, ...]) -> Potential:
     `RelationalLinear` layers, and `potential` must have one sub-network for all relations.
     """
     other = Potential(potential.options, elements, potential.mean_neighbors)
+    other.to(device_of(potential))
     state = potential.state_dict()
     old, new = potential.router.scheme, other.router.scheme
     relations = [_relations(old).index(key) for key in _relations(new)]
