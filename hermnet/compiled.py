@@ -25,6 +25,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.utils import _pytree as pytree
 
+from hermnet.cuda_graphs import Replayed
 from hermnet.grouped import tracing
 from hermnet.kernels.choice import plain_operators
 from hermnet.network import Indices
@@ -83,6 +84,8 @@ class CompiledEvaluator:
                 # sizes are right by construction; to check each takes as long as small kernels
                 options: dict[str, Any] = {"size_asserts": False}
                 self._function = torch.compile(graph, dynamic=True, options=options)
+                if vectors.is_cuda:
+                    self._function = Replayed(self._function, len(tensors))
             with torch.set_grad_enabled(create_graph):
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
             if is_new:

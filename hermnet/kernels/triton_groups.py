@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from hermnet.kernels.recording import made_once
+
 _kept: Any = WeakIdKeyDictionary()
 
 
@@ -64,8 +66,10 @@ def _groups(keys: Tensor, n: int, runs: bool) -> Groups:
 
 
 def _remembered(of: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    if of.is_inference() or (of.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return make()  # what a graph of CUDA makes is remade whenever it runs
+    if of.is_cuda and torch.cuda.is_current_stream_capturing():
+        return made_once(of, key, make)
+    if of.is_inference():
+        return make()
     kept = _kept.setdefault(of, {})
     key = (*key, of._version)
     if key not in kept:
