@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hermnet.copies import Kinds
 from hermnet.expansion import Copies, Expansion
 from hermnet.potential import Potential
 from hermnet.relational import Sharing
@@ -41,11 +42,15 @@ class LoopRouter(nn.Module):
         )
 
     def expand(
-        self, classes: Tensor, centers: Tensor, neighbors: Tensor, alike: Tensor
+        self, classes: Tensor, centers: Tensor, neighbors: Tensor, kinds: Kinds
     ) -> list[Expansion]:
         """The subgraph of each relation, as `Router.expand`; every atom sends for itself."""
         union = self.scheme.expand(classes, centers, neighbors)
         return [_cut(union, k, self.scheme.n_sides) for k in range(self.scheme.n_relations)]
+
+    def is_static(self, n_atoms: int, n_edges: int, n_kinds: int) -> bool:
+        """No: how large the subgraphs are has to be counted."""
+        return False
 
     def in_use(self, expansions: Sequence[Expansion]) -> Sequence[Expansion]:
         """All of them: weights are not mixed."""

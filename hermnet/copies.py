@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -18,12 +19,34 @@ def segment_ends(sorted_ids: Tensor, n_ids: int) -> Tensor:
     return torch.searchsorted(sorted_ids, every, right=True).to(torch.int32)
 
 
+class Kinds(NamedTuple):
+    """Atoms whose features are the same before any message, and one of each kind."""
+
+    of_atom: Tensor  # (n_atoms,) int64, the kind of each atom
+    atom: Tensor  # (n_kinds,) int64, an atom of it; any where there is none
+
+
 def copies_of(key: Tensor, n_relations: int, n_atoms: int) -> tuple[Copies, Tensor]:
     """The distinct ``relation * n_atoms + atom`` keys, and for each key its row."""
     if 0 < n_relations * n_atoms <= _TABLE * key.shape[0]:
         return _by_table(key, n_relations, n_atoms)
     used, row = torch.unique(key, return_inverse=True)
     return Copies(used % n_atoms, segment_ends(used // n_atoms, n_relations)), row
+
+
+def waits(device: torch.device) -> bool:
+    """Whether the host has to wait to hear how many pairs are in use."""
+    return device.type != "cpu"
+
+
+def are_few(n_pairs: int, n_keys: int) -> bool:
+    """Whether all pairs are few enough to be listed, in use or not."""
+    return 0 < n_pairs <= n_keys
+
+
+def _every_pair(n_relations: int, n_atoms: int, device: torch.device) -> Copies:
+    ends = torch.arange(1, n_relations + 1, dtype=torch.int32, device=device) * n_atoms
+    return Copies(torch.arange(n_atoms, device=device).repeat(n_relations), ends)
 
 
 def _by_table(key: Tensor, n_relations: int, n_atoms: int) -> tuple[Copies, Tensor]:
@@ -37,29 +60,41 @@ def _by_table(key: Tensor, n_relations: int, n_atoms: int) -> tuple[Copies, Tens
 
 
 class Senders(NamedTuple):
-    """Who sends along each edge, as copies and the edges' rows among them."""
+    """Who sends along each edge, as copies and the edges' rows among them.
 
-    first: Tensor  # (n_edges,) int64, the key of the first atom of the edge's segment
-    atom: Tensor  # (n_edges,) int64, the sending atom
+    With `lists_all` copies that send nothing may be among them, so that nobody has to count.
+    """
+
+    segment: Tensor | None  # (n_edges,) int64, of each edge; None for one of all
     n_segments: int
+    atom: Tensor  # (n_edges,) int64, the sending atom
     n_atoms: int
+    lists_all: bool = False
 
-    def used(self, alike: Tensor | None = None) -> tuple[Copies, Tensor]:
-        """Copies that send; with (n_atoms,) `alike` another atom sends for each."""
-        atom = self.atom if alike is None else alike.index_select(0, self.atom)
-        return copies_of(self.first + atom, self.n_segments, self.n_atoms)
+    def of_segments(self, segment: Tensor, n_segments: int) -> Senders:
+        """The same where an atom has a copy for each segment of its edges."""
+        return self._replace(segment=segment, n_segments=n_segments)
+
+    def used(self) -> tuple[Copies, Tensor]:
+        """Copies that send."""
+        return self._copies(self.atom, self.n_atoms)
+
+    def used_kinds(self, kinds: Kinds) -> tuple[Copies, Tensor]:
+        """Copies that send if one atom of each kind sends for all."""
+        sender = kinds.of_atom.index_select(0, self.atom)
+        copies, row = self._copies(sender, kinds.atom.shape[0])
+        return replace(copies, atom=kinds.atom.index_select(0, copies.atom)), row
 
     def every(self) -> tuple[Copies, Tensor]:
         """One copy for each atom, in one segment."""
         atoms = torch.arange(self.n_atoms, device=self.atom.device)
         return Copies(atoms, segment_ends(torch.zeros_like(atoms), 1)), self.atom
 
-
-def senders_along(segment: Tensor | None, atom: Tensor, n_segments: int, n_atoms: int) -> Senders:
-    """The senders of edges in (n_edges,) segments; of one segment where that is None."""
-    if segment is None:
-        return Senders(torch.zeros_like(atom), atom, 1, n_atoms)
-    return Senders(segment * n_atoms, atom, n_segments, n_atoms)
+    def _copies(self, sender: Tensor, n_senders: int) -> tuple[Copies, Tensor]:
+        key = sender if self.segment is None else self.segment * n_senders + sender
+        if self.lists_all:
+            return _every_pair(self.n_segments, n_senders, key.device), key
+        return copies_of(key, self.n_segments, n_senders)
 
 
 def standing_copies(relation: Tensor, n_relations: int, is_whole: bool) -> tuple[Copies, Tensor]:

@@ -17,10 +17,11 @@ from typing import Any, final
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils import _pytree as pytree
 
 from hermnet.kernels.recording import Recording, recording
 
-Function = Callable[..., Sequence[Tensor]]
+Function = Callable[..., Any]
 _SEEN = 3  # calls of a size before it is recorded
 _KEPT = 8  # recorded sizes; a training step's tensors stay in memory for each
 _COUNTED = 4096  # sizes whose calls are counted
@@ -34,7 +35,8 @@ class Replayed:
     """A function whose calls are recorded for sizes that come again.
 
     Args:
-        function: of tensors on a GPU; its results are tensors, and depend on nothing else.
+        function: of tensors on a GPU; its result, tensors in any structure that
+            `torch.utils._pytree` knows, depends on nothing else.
         n_fixed: how many of its first inputs live at one address and may want gradients.
     """
 
@@ -45,16 +47,19 @@ class Replayed:
         self._calls: dict[Any, int] = {}
         self._records: OrderedDict[Any, Record] = OrderedDict()
 
-    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+    def __reduce__(self) -> tuple[type[Replayed], tuple[Function, int]]:
+        return Replayed, (self._function, self._n_fixed)  # a copy records anew
+
+    def __call__(self, *inputs: Tensor) -> Any:
         """Call it, where gradients are enabled so that the fixed inputs can get theirs."""
         key = self._key(inputs)
         record = None if key is None else self._record(key, inputs)
         if record is None or record.is_pending:
             return self._function(*inputs)
         if not record.is_training:
-            return record.replay(inputs[self._n_fixed :])
-        results: Sequence[Tensor] = _Replay.apply(record, self._n_fixed, *inputs)  # type: ignore[no-untyped-call]
-        return results
+            return record.structured(record.replay(inputs[self._n_fixed :]))
+        results = _Replay.apply(record, self._n_fixed, *inputs)  # type: ignore[no-untyped-call]
+        return record.structured(results)
 
     def _key(self, inputs: Sequence[Tensor]) -> Any:
         given = inputs[self._n_fixed :]
@@ -106,12 +111,13 @@ class Record:
         with recording(self._made):
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, capture_error_mode=_OTHERS):
-                self._results = list(function(*fixed, *self._inputs))
+                result = function(*fixed, *self._inputs)
+            self._results, self._structure = pytree.tree_flatten(result)
             if self.is_training:
                 self._record_backward(sources)
 
     def _once(self, function: Function, fixed: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-        results = function(*fixed, *self._inputs)
+        results = pytree.tree_leaves(function(*fixed, *self._inputs))
         if self.is_training:
             gradients = [torch.zeros_like(r) for r in results]
             torch.autograd.grad(results, sources, gradients, allow_unused=True)
@@ -140,21 +146,34 @@ class Record:
         return self._pending is not None and self._pending() is not None
 
     def replay(self, given: Sequence[Tensor], token: _Token | None = None) -> tuple[Tensor, ...]:
-        """The results for other values of the same sizes."""
+        """The leaves of the result for other values of the same sizes."""
         torch._foreach_copy_(self._inputs, list(given))
         self._graph.replay()
         self._pending = None if token is None else weakref.ref(token)
-        return tuple(r.clone() for r in self._results)
+        return tuple(_copies(self._results))
+
+    def structured(self, leaves: Sequence[Tensor]) -> Any:
+        """The result of its leaves."""
+        return pytree.tree_unflatten(list(leaves), self._structure)
 
     def replay_backward(self, seeds: Sequence[Tensor]) -> list[Tensor | None]:
         """The gradients of the fixed inputs, None where none is wanted."""
         torch._foreach_copy_(self._seeds, list(seeds))
         self._back.replay()
         self._pending = None
-        used = [g for g in self._gradients if g is not None]
-        copies = iter(torch._foreach_mul(used, 1.0))  # the next replay writes into the originals
+        copies = iter(_copies([g for g in self._gradients if g is not None]))
         found = iter([None if g is None else next(copies) for g in self._gradients])
         return [next(found) if wanted else None for wanted in self._wanted]
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copies that the next replay does not write into; of what is one tensor, one."""
+    several = {id(t): t for t in tensors}
+    made: dict[int, Tensor] = {}
+    for dtype in {t.dtype for t in several.values()}:
+        kept = {key: t for key, t in several.items() if t.dtype == dtype}
+        made |= zip(kept, torch._foreach_add(list(kept.values()), 0), strict=True)
+    return [made[id(t)] for t in tensors]
 
 
 class _Token:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hermnet.classes import ElementClasses, element_classes
+from hermnet.copies import Kinds
+from hermnet.cuda_graphs import Replayed
 from hermnet.data.facts import Facts
 from hermnet.elements import symbol
 from hermnet.envelopes import make_envelope
@@ -63,6 +65,7 @@ class Network(nn.Module, ABC):
         self.mean_neighbors = mean_neighbors
         self.cutoff = options.cutoff
         self.dtype = options.torch_dtype
+        self._indexing: Replayed | None = None  # of graphs on a GPU
         classes = element_classes(options.classes, self.elements)
         self.register_buffer("type_of_number", type_table(self.elements), persistent=False)
         self.register_buffer("class_of_type", torch.tensor(classes.of_type), persistent=False)
@@ -109,16 +112,41 @@ class Network(nn.Module, ABC):
 
     def indices(self, graph: AtomicGraph) -> Indices:
         """Types and relations of a graph; no gradient."""
-        types = self.types(graph.atomic_numbers)
-        classes = self.class_of_type.index_select(0, types)
-        alike = alike_atoms(types, len(self.elements))
-        expansions = self.router.expand(classes, graph.centers, graph.neighbors, alike)
-        return Indices(types, graph.centers, graph.neighbors, expansions)
+        tables = self.type_of_number, self.class_of_type
+        found = self._types_and_expansions(
+            *tables, graph.atomic_numbers, graph.centers, graph.neighbors
+        )
+        return Indices(found[0], graph.centers, graph.neighbors, found[1])
+
+    def _types_and_expansions(
+        self,
+        type_of_number: Tensor,
+        class_of_type: Tensor,
+        atomic_numbers: Tensor,
+        centers: Tensor,
+        neighbors: Tensor,
+    ) -> tuple[Tensor, list[Expansion]]:
+        types = types_of(atomic_numbers, type_of_number, self.elements)
+        classes = class_of_type.index_select(0, types)
+        kinds = kinds_of(types, len(self.elements))
+        return types, self.router.expand(classes, centers, neighbors, kinds)
 
     def lean_indices(self, graph: AtomicGraph) -> Indices:
-        """`indices` without relations of which the graph has nothing, where that saves time."""
+        """`indices` in the quickest way, without relations of which the graph has nothing."""
+        sizes = graph.n_atoms, graph.n_edges, len(self.elements) + 1
+        if graph.centers.is_cuda and self.router.is_static(*sizes):
+            return self._recorded_indices(graph)
         found = self.indices(graph)
         return replace(found, expansions=self.router.in_use(found.expansions))
+
+    def _recorded_indices(self, graph: AtomicGraph) -> Indices:
+        tables = self.type_of_number, self.class_of_type
+        edges = graph.centers, graph.neighbors
+        if self._indexing is None:
+            self._indexing = Replayed(self._types_and_expansions, len(tables))
+        with torch.no_grad():
+            types, expansions = self._indexing(*tables, graph.atomic_numbers, *edges)
+        return Indices(types, *edges, expansions)
 
     def types(self, atomic_numbers: Tensor) -> Tensor:
         """Index of each atom's element, (n_atoms,); an unknown element raises `InputError`."""
@@ -175,18 +203,18 @@ def types_of(atomic_numbers: Tensor, table: Tensor, elements: tuple[int, ...]) -
     return types
 
 
-def alike_atoms(types: Tensor, n_types: int) -> Tensor:
-    """For each atom one of the same element, whose features are the same before any message.
+def kinds_of(types: Tensor, n_types: int) -> Kinds:
+    """Atoms of the same element, whose features are the same before any message.
 
     Args:
         types: (n_atoms,) int64, index of each atom's element.
         n_types: number of elements.
     """
     atoms = torch.arange(types.shape[0], device=types.device)
-    one = atoms.new_zeros(n_types).scatter_reduce(0, types, atoms, "amax")
-    alike = one.index_select(0, types)
-    alike[:1] = 0  # itself: tracing for compilation takes a single kind for a constant
-    return alike
+    atom = atoms.new_zeros(n_types + 1).scatter_reduce(0, types, atoms, "amax")
+    of_atom = types.clone()
+    of_atom[:1] = n_types  # itself: tracing for compilation takes a single kind for a constant
+    return Kinds(of_atom, atom)
 
 
 @contextmanager

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from hermnet.classes import ElementClasses
-from hermnet.copies import copies_of, segment_ends, senders_along, standing_copies
+from hermnet.copies import (
+    Kinds,
+    Senders,
+    are_few,
+    copies_of,
+    segment_ends,
+    standing_copies,
+    waits,
+)
 from hermnet.errors import InputError, nearest
 from hermnet.expansion import Copies, Expansion
 
@@ -64,6 +72,12 @@ class Scheme(ABC):
             neighbors: (n_edges,) int64, the sending atoms.
         """
 
+    @final
+    def is_static(self, n_atoms: int, n_edges: int, n_kinds: int) -> bool:
+        """Whether `expand` on an accelerator lists all copies, in use or not."""
+        n_senders = max(n_atoms, n_kinds)
+        return not self.gated and are_few(self.n_relations * n_senders, n_edges)
+
     def standing(self, classes: Tensor) -> Tensor | None:
         """The relation in which every atom receives, neighbors or not; None where there is none."""
         return None
@@ -77,7 +91,7 @@ class Scheme(ABC):
         neighbors: Tensor,
         part: Tensor | None = None,
         shares_sources: bool = False,
-        alike: Tensor | None = None,
+        kinds: Kinds | None = None,
     ) -> Expansion:
         """The disjoint union of the relation subgraphs.
 
@@ -88,40 +102,44 @@ class Scheme(ABC):
             part: (n_relations,) int64, a new number for each relation, -1 to leave it out; None
                 keeps all.
             shares_sources: whether an atom has one source for all relations.
-            alike: (n_atoms,) int64, for each atom one that has the same features in the first
-                layer; None where features may be any.
+            kinds: atoms with the same features in the first layer; None where any may be.
         """
         n_atoms, n_relations, n_sides = classes.shape[0], self.n_relations, self.n_sides
         links, standing = self.links(classes, centers, neighbors), self.standing(classes)
         if part is not None:
-            n_relations = int((part >= 0).sum())
-            links = _renumber(links, part)
+            n_relations, links = int((part >= 0).sum()), _renumber(links, part)
             standing = None if standing is None else part[standing]
         slot = links.relation * n_sides + links.side
         order = torch.argsort(slot * n_atoms + centers[links.edge], stable=True)
-        slot, edge, relation = slot[order], links.edge[order], links.relation[order]
+        slot, edge, relation = (t[order] for t in (slot, links.edge, links.relation))
         center, neighbor, n_slots = centers[edge], neighbors[edge], n_relations * n_sides
         if standing is None:
             receivers, row = copies_of(relation * n_atoms + center, n_relations, n_atoms)
         else:
             receivers, row_of = standing_copies(standing, n_relations, is_whole=part is None)
             row = row_of[center]
-        senders = senders_along(None if shares_sources else slot, neighbor, n_slots, n_atoms)
+        senders = Senders(None, 1, neighbor, n_atoms, self._lists_all(classes, centers, kinds))
+        senders = senders if shares_sources else senders.of_segments(slot, n_slots)
         sources, source_row = senders.every() if shares_sources and part is None else senders.used()
-        kinds, kind_row = (sources, source_row) if alike is None else senders.used(alike)
+        first, first_row = (sources, source_row) if kinds is None else senders.used_kinds(kinds)
         return Expansion(
             receivers=receivers,
             sources=sources,
-            kinds=kinds,
+            kinds=first,
             edge=edge,
             centers=row,
             neighbors=source_row,
-            neighbor_kinds=kind_row,
+            neighbor_kinds=first_row,
             neighbor_atoms=neighbor,
             offsets=segment_ends(slot, n_slots),
             side_rows=self._side_rows(receivers, n_relations, part),
             side_centers=row * n_sides + slot % n_sides,
         )
+
+    def _lists_all(self, classes: Tensor, centers: Tensor, kinds: Kinds | None) -> bool:
+        n_kinds = 0 if kinds is None else kinds.atom.shape[0]
+        sizes = classes.shape[0], centers.shape[0], n_kinds
+        return waits(classes.device) and self.is_static(*sizes)
 
     def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
         first = torch.arange(receivers.atom.shape[0], device=receivers.atom.device) * self.n_sides

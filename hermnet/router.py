@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hermnet.copies import Kinds
 from hermnet.errors import InputError, nearest
 from hermnet.expansion import Expansion
 from hermnet.geometry import Geometry, RelationalGraph
@@ -118,7 +119,7 @@ class Router(nn.Module):
         return numbers
 
     def expand(
-        self, classes: Tensor, centers: Tensor, neighbors: Tensor, alike: Tensor | None = None
+        self, classes: Tensor, centers: Tensor, neighbors: Tensor, kinds: Kinds | None = None
     ) -> list[Expansion]:
         """The union of relation subgraphs of each part, once per forward.
 
@@ -126,7 +127,7 @@ class Router(nn.Module):
             classes: (n_atoms,) int64, the class of each atom.
             centers: (n_edges,) int64, the receiving atoms.
             neighbors: (n_edges,) int64, the sending atoms.
-            alike: (n_atoms,) int64, see `Scheme.expand`.
+            kinds: see `Scheme.expand`.
         """
         is_whole = len(self.served) == 1
         return [
@@ -136,10 +137,14 @@ class Router(nn.Module):
                 neighbors,
                 None if is_whole else self.get_buffer(f"part_{k}"),
                 shares_sources,
-                alike,
+                kinds,
             )
             for k, shares_sources in enumerate(self.shares_sources)
         ]
+
+    def is_static(self, n_atoms: int, n_edges: int, n_kinds: int) -> bool:
+        """Whether on an accelerator the sizes of the union follow from these numbers alone."""
+        return len(self.served) == 1 and self.scheme.is_static(n_atoms, n_edges, n_kinds)
 
     def in_use(self, expansions: Sequence[Expansion]) -> list[Expansion]:
         """From `expand`, without the segments of relations of which there is nothing.

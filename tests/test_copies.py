@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from hermnet import copies as module
+from hermnet import relations
+from hermnet.checks import assert_same, evaluate, random_potential
 from hermnet.copies import copies_of
+from hermnet.model_options import ModelOptions
+from hermnet.neighbors import graph_from_atoms
+from hermnet.testing import ELEMENTS, molecule
 
 
 @pytest.mark.parametrize("table", [0, 1000], ids=["sorting", "table"])
@@ -20,3 +25,26 @@ def test_distinct_pairs_and_their_rows(monkeypatch: pytest.MonkeyPatch, n_atoms:
     assert torch.equal(found.atom, used % n_atoms)
     assert found.offsets.tolist() == [int((used < k * n_atoms).sum()) for k in range(1, 5)]
     assert found.offsets.dtype == torch.int32
+
+
+@pytest.mark.parametrize("sharing", ["independent", "basis:2"])
+@pytest.mark.parametrize("heterogeneity", ["full", "filters"])
+def test_copies_that_send_nothing_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, sharing: str, heterogeneity: str
+):
+    """On accelerators all pairs are listed, so that the host need not count those in use."""
+    options = ModelOptions(
+        relations="vertex", sharing=sharing, heterogeneity=heterogeneity, n_channels=4, n_layers=2,
+        n_radial=5, cutoff=3.0, dtype="float64",
+    )  # fmt: skip
+    potential = random_potential(options, ELEMENTS)
+    atoms = molecule() + molecule(seed=1)
+    atoms.positions[5:, 0] += 1.0  # more edges than pairs
+    graph = graph_from_atoms(atoms, 3.0)
+    before = potential.indices(graph).expansions[0]
+    expected = evaluate(potential, graph)
+    monkeypatch.setattr(relations, "waits", lambda device: True)
+    after = potential.indices(graph).expansions[0]
+    assert after.kinds.atom.shape[0] > before.kinds.atom.shape[0]
+    assert heterogeneity == "filters" or after.sources.atom.shape[0] == 10 * len(ELEMENTS)
+    assert_same(evaluate(potential, graph), expected, 1e-10)

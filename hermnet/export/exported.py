@@ -22,7 +22,7 @@ from hermnet.errors import InputError
 from hermnet.export.description import Description, read_description
 from hermnet.graph import AtomicGraph
 from hermnet.memory import bytes_taken, piece_of
-from hermnet.network import Indices, alike_atoms, type_table, types_of
+from hermnet.network import Indices, kinds_of, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
 
@@ -113,9 +113,9 @@ class ExportedPotential:
             neighbors: (n_edges,) int64, the sending atoms.
         """
         classes = self._class_of_type.index_select(0, types)
-        alike = alike_atoms(types, len(self.elements))
+        kinds = kinds_of(types, len(self.elements))
         expansions = [
-            self.scheme.expand(classes, centers, neighbors, part, shares, alike)
+            self.scheme.expand(classes, centers, neighbors, part, shares, kinds)
             for part, shares in zip(self._parts, self.description.shares_sources, strict=True)
         ]
         return Indices(types, centers, neighbors, expansions)
