@@ -51,9 +51,21 @@ def may_take_on_gpu(*tensors: Tensor) -> bool:
 
 
 def precision(dtype: torch.dtype) -> str:
-    """How exact products of matrices are, in the words of Triton; as torch's own."""
-    short = dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    return "tf32" if short else "ieee"
+    """How exact products of matrices are, in the words of Triton; as torch's own.
+
+    Three products in TensorFloat32 give float32's digits, on the units that multiply matrices.
+    """
+    if dtype != torch.float32:
+        return "ieee"
+    if torch.backends.cuda.matmul.allow_tf32:
+        return "tf32"
+    return "tf32x3" if _has_tf32() else "ieee"
+
+
+@cache
+def _has_tf32() -> bool:
+    is_nvidia = torch.version.cuda is not None and torch.cuda.is_available()
+    return is_nvidia and torch.cuda.get_device_capability() >= (8, 0)
 
 
 @final

@@ -16,7 +16,14 @@ from hermnet.kernels.triton_message import by_row, by_sender
 from hermnet.kernels.triton_parts import CHUNK, room, sum_pieces
 
 Results = tuple[Tensor, ...]
-_SHORT = {"E": 16, "K": 16}  # tiles of kernels that own a row, which may have few edges
+# Edges, channels and functions of a tile (0: all functions) and warps. A row may have few edges.
+_TILES = {
+    "by_row": (16, 32, 16, 4),
+    "by_sender": (16, 32, 16, 4),
+    "by_edge": (32, 16, 0, 4),
+    "by_direction": (32, 32, 0, 4),
+    "by_piece": (32, 32, 0, 4),
+}
 _MOST_BASIS = 128  # functions; their tile has to stay in registers
 
 
@@ -72,10 +79,16 @@ def _tangent(tangent: Tensor | None, like: Tensor) -> Tensor:
     return _rows_dense(tangent) if like.dim() == 3 and like.shape[1] == 3 else tangent.contiguous()
 
 
-def _tile(phi: Tensor, is_second: bool) -> dict[str, int]:
-    """Edges and channels of a tile: as many as the registers hold without spilling."""
-    is_long = phi.dtype == torch.float64
-    return {"E": 16 if is_long or is_second else 32, "B": 16 if is_long else 32}
+def _options(name: str, call: _Call) -> dict[str, Any]:
+    """What a kernel is compiled for: as large a tile as the registers hold without spilling."""
+    n_edges, n_channels, n_basis, num_warps = _TILES[name]
+    every = max(16, triton.next_power_of_2(call.inputs[4].shape[1]))
+    if call.options["TANGENT"]:
+        n_edges = 16
+    if call.inputs[0].dtype == torch.float64:
+        n_edges, n_channels, num_warps = 16, 16, 8
+    tile = {"E": n_edges, "B": n_channels, "K": n_basis or every}
+    return {**call.options, **tile, "num_warps": num_warps, "num_stages": 1}
 
 
 def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: Any) -> _Call:
@@ -89,13 +102,9 @@ def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: An
     is_second = any(t is not None for t in tangents)
     options = {
         "C": n_channels,
-        **_tile(phi, is_second),
-        "K": max(16, triton.next_power_of_2(n_basis)),
         "TANGENT": is_second,
         "WEIGHT": tangents[4] is not None,
         "PRECISION": precision(phi.dtype),
-        "num_warps": 8 if phi.dtype == torch.float64 else 4,
-        "num_stages": 1,
     }
     steps = [dense[1].stride(0)]
     steps += [0 if t is None else g.stride(0) for t, g in zip(tangents, given, strict=True)]
@@ -105,16 +114,17 @@ def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: An
 
 def _by_row(call: _Call, n_rows: int) -> Tensor:
     phi, _, basis, _, weight = call.inputs
-    C, B = call.options["C"], call.options["B"]
+    options = _options("by_row", call)
+    C = options["C"]
     out = phi.new_empty(n_rows, 4, C)
     if len(call.rows) == 0:
         return out.zero_()
     v, p_t, v_t, b_t, d_t, _ = call.steps
     of_row = groups(call.rows, n_rows, runs=True)
-    by_row[(n_rows, triton.cdiv(C, B))](
+    by_row[(n_rows, triton.cdiv(C, options["B"]))](
         *call.inputs, *call.tangents, call.neighbors, call.atoms, call.slots,
         of_row.begins, of_row.stops, out,
-        weight.shape[1], v, p_t, v_t, basis.stride(0), b_t, d_t, **{**call.options, **_SHORT},
+        weight.shape[1], v, p_t, v_t, basis.stride(0), b_t, d_t, **options,
     )  # fmt: skip
     return out
 
@@ -139,7 +149,8 @@ def _gradients(call: _Call, grad: Tensor, needs: int) -> Results:
 
 def _by_sender(call: _Call, grad: Tensor, for_phi: bool, for_v: bool) -> tuple[Tensor, Tensor]:
     phi, v, basis, _, weight = call.inputs
-    C, B = call.options["C"], call.options["B"]
+    options = _options("by_sender", call)
+    n_blocks = triton.cdiv(options["C"], options["B"])
     d_phi = phi.new_empty(phi.shape if for_phi else 0)
     d_v = v.new_empty(v.shape if for_v else 0)
     steps = call.steps
@@ -152,11 +163,11 @@ def _by_sender(call: _Call, grad: Tensor, for_phi: bool, for_v: bool) -> tuple[T
         if not (PHI or V):
             continue
         of_sender = groups(keys, n, runs=False)
-        by_sender[(n, triton.cdiv(C, B))](
+        by_sender[(n, n_blocks)](
             grad, *call.inputs, *call.tangents, call.rows, call.neighbors, call.atoms, call.slots,
             of_sender.order, of_sender.begins, of_sender.stops, d_phi, d_v,
             weight.shape[1], *steps[:3], basis.stride(0), *steps[3:5],
-            PHI=PHI, V=V, **{**call.options, **_SHORT},
+            PHI=PHI, V=V, **options,
         )  # fmt: skip
     return d_phi, d_v
 
@@ -165,12 +176,12 @@ def _by_edge(call: _Call, grad: Tensor) -> Tensor:
     phi, v, basis, dirs, weight = call.inputs
     t_phi, t_v, _, t_dirs, t_weight = call.tangents
     n_edges = len(call.rows)
-    result = torch.zeros_like(basis)
-    by_edge[(triton.cdiv(n_edges, call.options["E"]),)](
+    result, options = torch.zeros_like(basis), _options("by_edge", call)
+    by_edge[(triton.cdiv(n_edges, options["E"]),)](
         grad, phi, v, dirs, weight, t_phi, t_v, t_dirs, t_weight,
         call.ends, call.rows, call.neighbors, call.atoms, result,
         n_edges, len(call.ends), weight.shape[1],
-        *call.steps[:3], basis.stride(0), call.steps[4], **{**call.options, "B": 16},
+        *call.steps[:3], basis.stride(0), call.steps[4], **options,
     )  # fmt: skip
     return result
 
@@ -179,11 +190,11 @@ def _by_direction(call: _Call, grad: Tensor) -> Tensor:
     phi, _, basis, dirs, weight = call.inputs
     t_phi, _, t_basis, _, t_weight = call.tangents
     n_edges = len(call.rows)
-    result = torch.empty_like(dirs)
-    by_direction[(triton.cdiv(n_edges, call.options["E"]),)](
+    result, options = torch.empty_like(dirs), _options("by_direction", call)
+    by_direction[(triton.cdiv(n_edges, options["E"]),)](
         grad, phi, basis, weight, t_phi, t_basis, t_weight,
         call.ends, call.rows, call.neighbors, result, n_edges, len(call.ends), weight.shape[1],
-        call.steps[1], basis.stride(0), call.steps[3], **call.options,
+        call.steps[1], basis.stride(0), call.steps[3], **options,
     )  # fmt: skip
     return result
 
@@ -191,7 +202,7 @@ def _by_direction(call: _Call, grad: Tensor) -> Tensor:
 def _by_piece(call: _Call, grad: Tensor) -> Tensor:
     phi, _, basis, _, weight = call.inputs
     n_edges, n_slots = len(call.rows), len(call.ends)
-    options = {name: x for name, x in call.options.items() if name != "WEIGHT"}
+    options = {name: x for name, x in _options("by_piece", call).items() if name != "WEIGHT"}
     parts = room(n_edges, n_slots, tuple(weight.shape[1:]), phi)
     by_piece[(triton.cdiv(n_edges, CHUNK), triton.cdiv(options["C"], options["B"]))](
         grad, *call.inputs[:4], *call.tangents[:4],

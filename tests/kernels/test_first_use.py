@@ -145,11 +145,14 @@ def test_where_there_is_no_gpu_it_is_not_served():
         assert not is_served(x)
 
 
-def test_products_are_as_exact_as_those_of_torch():
+def test_products_are_as_exact_as_those_of_torch(monkeypatch: pytest.MonkeyPatch):
     before = torch.backends.cuda.matmul.allow_tf32
     try:
-        for allowed, expected in ((False, "ieee"), (True, "tf32")):
+        for allowed, has_units, expected in (
+            (False, False, "ieee"), (False, True, "tf32x3"), (True, True, "tf32"),
+        ):  # fmt: skip
             torch.backends.cuda.matmul.allow_tf32 = allowed
+            monkeypatch.setattr(first_use, "_has_tf32", lambda found=has_units: found)
             assert precision(torch.float32) == expected
             assert precision(torch.float64) == "ieee"
     finally:
