@@ -86,7 +86,9 @@ class CompiledEvaluator:
                 self._function = torch.compile(graph, dynamic=True, options=options)
                 if vectors.is_cuda:
                     self._function = Replayed(self._function, len(tensors))
-            with torch.set_grad_enabled(create_graph):
+            with torch.set_grad_enabled(create_graph), warnings.catch_warnings():
+                # whether to multiply so is for `training.matmul_precision` to say
+                warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
             if is_new:
                 _compare(gradient, evaluate_eagerly(potential, vectors, indices, False)[1])

@@ -17,7 +17,7 @@ def derivatives(function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
 
     def like(t: Tensor) -> Tensor:
-        return torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t.dtype)
+        return torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t)
 
     y = function(*inputs)
     weight = like(y).requires_grad_()

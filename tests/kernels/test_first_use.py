@@ -120,6 +120,29 @@ def test_inputs_that_are_no_numbers_decide_nothing(monkeypatch: pytest.MonkeyPat
     assert calls.made[2:] == ["plain", "fast"]
 
 
+def test_zeros_decide_nothing(monkeypatch: pytest.MonkeyPatch):
+    calls = Calls(monkeypatch)
+    calls.checked(torch.zeros(4, 3), True)
+    assert calls.made == ["plain", "fast"]
+    calls.checked(torch.randn(4, 3), True)
+    assert calls.made[2:] == ["plain", "fast"]
+    assert not first_use._refused
+
+
+def test_where_zeros_are_due_anything_else_is_wrong(monkeypatch: pytest.MonkeyPatch):
+    calls = Calls(monkeypatch, wrong)
+    calls.checked(torch.zeros(4, 3), True)
+    assert first_use._refused
+
+
+def test_one_result_of_zeros_is_measured_by_the_others():
+    expected = [torch.ones(3), torch.zeros(2)]
+    near, far = ([torch.ones(3), torch.full((2,), size)] for size in (1e-7, 1e-2))
+    assert first_use._difference(near, expected) < 1
+    assert first_use._difference(far, expected) > 1
+    assert first_use._difference([torch.ones(3), torch.zeros(2)], expected) == 0
+
+
 def test_nothing_is_compared_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch):
     calls = Calls(monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
