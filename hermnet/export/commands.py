@@ -38,6 +38,11 @@ def add_export_command(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="of the CPU (1, the fastest for each core)",
     )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="call operators of torch only: slower, for machines without a C++ compiler",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an older file")
     parser.set_defaults(run=run, parser="export", no_recipe=True)
 
@@ -62,4 +67,5 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{output} is there already: give --overwrite or another --output")
     from hermnet.export.writing import write_export
 
-    write_export(checkpoint, output, name, arguments.dtype, arguments.device, arguments.threads)
+    given = arguments
+    write_export(checkpoint, output, name, given.dtype, given.device, given.threads, given.plain)

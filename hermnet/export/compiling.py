@@ -14,7 +14,7 @@ import torch
 from hermnet.checkpoints.checkpoint import read_checkpoint, versions
 from hermnet.classes import element_classes
 from hermnet.errors import InputError
-from hermnet.export.core import core_program, example
+from hermnet.export.core import core_program, example, kernels_of
 from hermnet.export.description import KEY, UNITS, Description
 from hermnet.export.exported import ExportedPotential
 from hermnet.graph import AtomicGraph, collate
@@ -59,6 +59,7 @@ def compile_potential(
     about: Description,
     threads: int = 1,
     options: Mapping[str, Any] | None = None,
+    plain: bool = False,
 ) -> bytes:
     """Machine code for a potential, with its weights and its description, as a package's bytes.
 
@@ -67,6 +68,7 @@ def compile_potential(
         about: its description.
         threads: of a CPU, for which to compile; code for several adds with atomic operations.
         options: further options of torch's compiler.
+        plain: whether to use operators of torch only, for machines without a C++ compiler.
 
     Raises:
         InputError: for a potential with ZBL repulsion, and where there is no C++ compiler.
@@ -79,18 +81,21 @@ def compile_potential(
     from torch._inductor import aoti_compile_and_package  # late: its import takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 
-    settings = {
-        "cpp.threads": threads,  # else those of this process are written into the code
-        "aot_inductor.metadata": {KEY: about.to_json()},
-        **(options or {}),
-    }
     potential = potential.requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The compiler's own use of what it deprecates is not ours to mend.
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
         package = str(Path(folder) / "potential.pt2")
-        program = core_program(potential)
+        program = core_program(potential, fused=not plain)
+        kernels = kernels_of(program) if about.device == "cpu" else ()
+        settings = {
+            "cpp.threads": threads,  # else those of this process are written into the code
+            "aot_inductor.metadata": {
+                KEY: replace(about, kernels=kernels, threads=threads).to_json()
+            },
+            **(options or {}),
+        }
         try:
             aoti_compile_and_package(program, package_path=package, inductor_configs=settings)
         except InvalidCxxCompiler as error:

@@ -8,6 +8,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -17,6 +18,16 @@ from hermnet.graph import AtomicGraph
 from hermnet.neighbors import graph_of, with_neighbors
 from hermnet.potential import Potential
 
+_LIBRARIES = {  # by operator
+    "message": "message",
+    "message_first": "message",
+    "perceptron": "perceptron",
+    "perceptron_first": "perceptron",
+    "affine": "affine",
+    "affine_back": "affine",
+    "product_sum": "convolution",
+    "edge_product": "convolution",
+}
 _SPACING = 0.55  # of the example's atoms, in terms of the cutoff
 _LEFT_OUT = 7  # one of so many edges
 
@@ -30,15 +41,16 @@ class Core(nn.Module):
     Args:
         potential: whose weights become constants.
         graph: an example to trace with.
+        fused: whether to call kernels of our own.
     """
 
-    def __init__(self, potential: Potential, graph: AtomicGraph) -> None:
+    def __init__(self, potential: Potential, graph: AtomicGraph, fused: bool) -> None:
         super().__init__()
         tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
         vectors, weights, *_ = core_inputs(potential, graph)
         indices = potential.indices(graph)
         self.graph = trace_energy_and_gradient(
-            potential, tensors, vectors, indices, weights=weights
+            potential, tensors, vectors, indices, fused=fused, weights=weights
         )
         self.names = [f"constant_{k}" for k in range(len(tensors))]
         for name, tensor in zip(self.names, tensors.values(), strict=True):
@@ -59,15 +71,27 @@ def core_inputs(potential: Potential, graph: AtomicGraph) -> tuple[Tensor, ...]:
     return (vectors, weights, *pytree.tree_leaves(indices))
 
 
-def core_program(potential: Potential) -> ExportedProgram:
-    """The core with symbolic numbers of atoms, edges and copies, as torch exports it."""
+def core_program(potential: Potential, fused: bool = True) -> ExportedProgram:
+    """The core with symbolic numbers of atoms, edges and copies, as torch exports it.
+
+    Args:
+        potential: the potential.
+        fused: whether to call kernels of our own where there are some.
+    """
     graph = example(potential.elements, potential.cutoff)
     graph = graph.to(potential.embedding.weight.device)
     inputs = core_inputs(potential, graph)
     constant = [False, False, *constant_leaves(potential.indices(graph))]
     sizes: list[dict[int, Any]] = [{} if one else {0: Dim.AUTO} for one in constant]
-    core = Core(potential, graph)
+    core = Core(potential, graph, fused)
     return torch.export.export(core, inputs, dynamic_shapes=(tuple(sizes),), strict=False)
+
+
+def kernels_of(program: ExportedProgram) -> tuple[str, ...]:
+    """The libraries of `hermnet.kernels.library` that a program on a CPU calls."""
+    targets = (node.target for node in program.graph.nodes)
+    names = {t._opname for t in targets if isinstance(t, OpOverload) and t.namespace == "hermnet"}
+    return tuple(sorted({_LIBRARIES[name] for name in names if name in _LIBRARIES}))
 
 
 def example(elements: tuple[int, ...], cutoff: float) -> AtomicGraph:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hermnet.errors import InputError
 
-FORMAT = 3
+FORMAT = 4
 UNITS = {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"}
 KEY = "hermnet"  # in the package's metadata
 _ENTRY = "_metadata.json"  # how the name of the metadata's file ends
@@ -43,6 +43,8 @@ class Description:
         relations: training edges of each relation by its label, None where not known.
         versions: of the packages that wrote it.
         units: of everything that goes in or comes out.
+        kernels: the libraries of `hermnet.kernels` that the code calls.
+        threads: of a CPU, for which the code was compiled.
         format: version of the format.
     """
 
@@ -61,6 +63,8 @@ class Description:
     relations: dict[str, int | None]
     versions: dict[str, str]
     units: dict[str, str]
+    kernels: tuple[str, ...] = ()
+    threads: int = 1
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -126,4 +130,6 @@ def _typed(about: dict[str, Any]) -> Description:
         relations=dict(about["relations"]),
         versions={str(name): str(number) for name, number in about["versions"].items()},
         units={str(name): str(unit) for name, unit in about["units"].items()},
+        kernels=tuple(str(name) for name in about["kernels"]),
+        threads=int(about["threads"]),
     )

@@ -15,12 +15,18 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-import hermnet.grouped  # noqa: F401  # defines operators that compiled code calls
+import hermnet.grouped
+import hermnet.kernels.affine
+import hermnet.kernels.convolution
+import hermnet.kernels.message
+import hermnet.kernels.perceptron  # noqa: F401  # operators that compiled code calls
 from hermnet.classes import ElementClasses
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.description import Description, read_description
 from hermnet.graph import AtomicGraph
+from hermnet.kernels.choice import at_most_threads
+from hermnet.kernels.library import library
 from hermnet.memory import bytes_taken, piece_of
 from hermnet.network import Indices, kinds_of, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
@@ -134,7 +140,8 @@ class ExportedPotential:
         if weights is None:
             weights = torch.ones_like(indices.types, dtype=torch.float64)
         inputs = (vectors.to(self.dtype), weights, *pytree.tree_leaves(indices))
-        energies, gradient = self._function(*(tensor.contiguous() for tensor in inputs))
+        with at_most_threads(self.description.threads):  # other ranks use the other cores
+            energies, gradient = self._function(*(tensor.contiguous() for tensor in inputs))
         return energies, gradient
 
     @torch.no_grad()
@@ -188,6 +195,11 @@ def _usable(about: Description, where: str) -> torch.device:
         raise InputError(
             f"{where} was compiled for {about.capability} instructions, this processor has {here}; "
             "export it on a machine like this one"
+        )
+    if any(library(name) is None for name in about.kernels):
+        raise InputError(
+            f"{where} calls kernels of hermnet that cannot be had here: install a C++ compiler "
+            "such as g++ (and unset HERMNET_KERNELS), or export it with --plain"
         )
     return device
 

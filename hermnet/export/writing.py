@@ -20,6 +20,7 @@ def write_export(
     dtype: str | None = None,
     device: str = "cpu",
     threads: int = 1,
+    plain: bool = False,
 ) -> None:
     """Compile a checkpoint's potential, compare it with the checkpoint, and write it.
 
@@ -30,6 +31,7 @@ def write_export(
         dtype: ``float32`` or ``float64``; by default as trained.
         device: for which to compile.
         threads: of the CPU, for which to compile.
+        plain: whether to use operators of torch only.
 
     Raises:
         InputError: for a file that is no usable checkpoint of a potential, or no C++ compiler.
@@ -41,7 +43,7 @@ def write_export(
     print(f"{checkpoint}: {names}, cutoff {about.cutoff:g} A, {about.dtype}, {about.device}")
     print("compiling, which takes about a minute ...", flush=True)
     start = time.perf_counter()
-    content = compile_potential(potential, about, threads)
+    content = compile_potential(potential, about, threads, plain=plain)
     print(f"compiled in {time.perf_counter() - start:.0f} s", flush=True)
     found = deviation(ExportedPotential(content, str(output)), potential)
     if not found < TOLERANCES[about.dtype]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, may_take, wanted
+from hermnet.kernels.choice import SUFFIX, may_take, n_threads, wanted
 from hermnet.kernels.library import library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
@@ -62,7 +62,7 @@ def _call(which: int, offsets: Tensor, bias: int, a: Tensor, b: Tensor, c: Tenso
         b.shape[0],
         b.shape[1] - int(bias != _NONE),
         b.shape[2],
-        torch.get_num_threads(),
+        n_threads(),
         a.stride(0),
         a.shape[1],
         bias,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 SUFFIX = {torch.float32: "float", torch.float64: "double"}  # of functions in C++
 _plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
+_most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
 
 
 @contextmanager
@@ -22,6 +23,22 @@ def plain_operators(plain: bool = True) -> Iterator[None]:
         yield
     finally:
         _plain.reset(token)
+
+
+@contextmanager
+def at_most_threads(number: int) -> Iterator[None]:
+    """Inside the `with` block kernels in C++ use no more threads, however many torch has."""
+    token = _most_threads.set(number)
+    try:
+        yield
+    finally:
+        _most_threads.reset(token)
+
+
+def n_threads() -> int:
+    """Threads for a kernel in C++."""
+    most, threads = _most_threads.get(), torch.get_num_threads()
+    return threads if most is None else min(most, threads)
 
 
 def is_plain() -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, may_take, wanted
+from hermnet.kernels.choice import SUFFIX, may_take, n_threads, wanted
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
@@ -55,7 +55,7 @@ def _call(
     which: int, a: Tensor, b: Tensor, ends: tuple[Tensor, Tensor], out: Tensor, runs: bool
 ) -> None:
     tensors = [*(t.contiguous() for t in (*ends, a, b)), out]
-    sizes = [len(ends[0]), out.shape[1], out.shape[0], int(runs), torch.get_num_threads()]
+    sizes = [len(ends[0]), out.shape[1], out.shape[0], int(runs), n_threads()]
     words = sizes + [t.data_ptr() for t in tensors]
     function = getattr(library("convolution"), f"hermnet_convolution_{SUFFIX[out.dtype]}")
     function(which, (ctypes.c_int64 * len(words))(*words))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels import plain_message
-from hermnet.kernels.choice import SUFFIX, bits, may_take, wanted
+from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
@@ -94,7 +94,7 @@ def _call(
         v.shape[2],
         weight.shape[1],
         basis.shape[1],
-        torch.get_num_threads(),
+        n_threads(),
         phi.shape[0],
         v.shape[0],
         v.stride(0),

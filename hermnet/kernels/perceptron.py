@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, bits, may_take, wanted
+from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
 from hermnet.kernels.library import library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
@@ -81,7 +81,7 @@ def _call(
         w1.shape[1] - 1,
         w1.shape[2],
         w2.shape[2],
-        torch.get_num_threads(),
+        n_threads(),
         x.shape[0],
         x.stride(0),
         0 if t_x is None else t_x.stride(0),

@@ -66,6 +66,19 @@ def test_files_that_are_no_export(checkpoint: Path, name: str):
         hermnet.HermNetCalculator(name)
 
 
+def test_plain_is_passed_on(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    given: list[bool] = []
+
+    def program(potential: hermnet.Potential, fused: bool) -> None:
+        given.append(fused)
+        raise InputError("enough")
+
+    monkeypatch.setattr("hermnet.export.compiling.core_program", program)
+    for words in ([], ["--plain"]):
+        assert cli.main(["export", "best.ckpt", *words]) == 2
+    assert given == [True, False]
+
+
 def test_no_compiler_is_one_line(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -75,7 +88,8 @@ def test_no_compiler_is_one_line(
         raise InvalidCxxCompiler
 
     monkeypatch.setattr("torch._inductor.aoti_compile_and_package", refuse)
-    monkeypatch.setattr("hermnet.export.compiling.core_program", lambda _: None)
+    monkeypatch.setattr("hermnet.export.compiling.core_program", lambda *_, **__: None)
+    monkeypatch.setattr("hermnet.export.compiling.kernels_of", lambda _: ())
     assert cli.main(["export", "best.ckpt"]) == 2
     assert capsys.readouterr().err == (
         "error: to export needs a C++ compiler such as g++; install one, or name it in CXX\n"

@@ -142,6 +142,7 @@ def test_what_the_file_says_of_itself(file: Path):
     about = load_exported(file).description
     assert about.elements == ELEMENTS
     assert (about.cutoff, about.n_layers, about.dtype, about.device) == (3.0, 2, "float64", "cpu")
+    assert about.kernels == ("affine", "message", "perceptron")
     assert about.recipe["model"]["relations"] == "triadic"
     assert about.units["forces"] == "eV/A"
     assert about.versions["torch"] == version("torch")
@@ -224,7 +225,7 @@ def changed(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     [
         (
             lambda about: about.update(format=9, versions={"hermnet": "9.1"}),
-            "export format 9, this HermNet reads 3; it was written with hermnet 9.1: install",
+            "export format 9, this HermNet reads 4; it was written with hermnet 9.1: install",
         ),
         (lambda about: about.pop("cutoff"), "is an incomplete export: it lacks cutoff"),
         (lambda about: about.update(elements=["H"]), "is a damaged export: "),
@@ -453,7 +454,7 @@ def test_the_file_for_lammps_names_one_class(content: bytes):
 def test_the_command_compiles_compares_and_writes(
     checkpoint: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    monkeypatch.setattr("hermnet.export.writing.compile_potential", lambda *_: content)
+    monkeypatch.setattr("hermnet.export.writing.compile_potential", lambda *_, **__: content)
     output = checkpoint.with_name("other.mliap")
     assert cli.main(["export", str(checkpoint), "--format", "mliap", "--output", str(output)]) == 0
     printed = capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from checkpoints import save_potential
 from hermnet import cli, memory
 from hermnet.errors import InputError
 from hermnet.export.compiling import describe_export, deviation
-from hermnet.export.core import core_program
+from hermnet.export.core import core_program, kernels_of
 from hermnet.export.description import KEY, Description
 from hermnet.export.exported import ExportedPotential
 from hermnet.neighbors import graph_from_atoms
@@ -75,12 +76,39 @@ def test_sources_of_several_relations(
     """Also where layers on sources know no relations, and where some atoms send nothing."""
     path = save_potential(tmp_path / "best.ckpt", ELEMENTS, n_layers=1, **options)
     potential = hermnet.load_potential(path).requires_grad_(False)
-    program = core_program(potential).module()
-    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
+    program = core_program(potential)
+    assert kernels_of(program), "the file would be slow"
+    module = program.module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: module)
     exported = ExportedPotential(package(describe_export(path, potential)))
     assert deviation(exported, potential) < 1e-10
     graph = graph_from_atoms(structures.mixture(1, 12), potential.cutoff)
     torch.testing.assert_close(exported(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_operators_of_torch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = save_potential(tmp_path / "best.ckpt", ELEMENTS, n_layers=1, relations="vertex")
+    potential = hermnet.load_potential(path).requires_grad_(False)
+    program = core_program(potential, fused=False)
+    assert kernels_of(program) == ()
+    module = program.module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: module)
+    exported = ExportedPotential(package(describe_export(path, potential)))
+    assert deviation(exported, potential) < 1e-10
+
+
+def test_kernels_that_cannot_be_had_are_missed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = save_potential(tmp_path / "best.ckpt", ELEMENTS, n_layers=1)
+    about = replace(describe_export(path, hermnet.load_potential(path)), kernels=("message",))
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: None)
+    assert ExportedPotential(package(about)).description.kernels == ("message",)
+    monkeypatch.setattr("hermnet.export.exported.library", lambda name: None)
+    message = r"best.pt2 calls kernels of hermnet .* C\+\+ compiler .* export it with --plain"
+    with pytest.raises(InputError, match=message):
+        ExportedPotential(package(about), "best.pt2")
 
 
 @pytest.mark.slow
