@@ -36,14 +36,14 @@ _SMALL = 1e-6  # eV/A
 
 
 class _Energy(nn.Module):
-    """`Potential.atomic_energies` as a forward, so that it can be called with other parameters."""
+    """`Potential.learned_energies` as a forward, so that it can be called with other parameters."""
 
     def __init__(self, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
 
     def forward(self, vectors: Tensor, indices: Indices) -> Tensor:
-        return self.potential.atomic_energies(vectors, indices)
+        return self.potential.learned_energies(vectors, indices)
 
 
 class CompiledEvaluator:
@@ -65,14 +65,6 @@ class CompiledEvaluator:
         self, potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """See `hermnet.potential.evaluate_eagerly`."""
-        if potential.repulsion is not None and not self._failed:
-            # Seen with torch 2.13: the sum of both gradients is read before the network's is there.
-            self._failed = True
-            warnings.warn(
-                "a potential with model.zbl is not compiled, going on eagerly: torch's compiler "
-                "puts the steps of its gradient into a wrong order",
-                stacklevel=2,
-            )
         if self._failed or vectors.requires_grad or not _traceable(vectors, indices):
             return evaluate_eagerly(potential, vectors, indices, create_graph)
         leaves = pytree.tree_leaves(indices)

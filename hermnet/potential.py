@@ -41,7 +41,7 @@ Evaluator = Callable[["Potential", Tensor, Indices, bool], tuple[Tensor, Tensor]
 def evaluate_eagerly(
     potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
 ) -> tuple[Tensor, Tensor]:
-    """Atomic energies (n_atoms,) and ``dE/dd`` (n_edges, 3) for edge vectors d.
+    """Learned energies of atoms (n_atoms,) and ``dE/dd`` (n_edges, 3) for edge vectors d.
 
     Args:
         potential: the potential.
@@ -52,7 +52,7 @@ def evaluate_eagerly(
     with torch.enable_grad():
         if not vectors.requires_grad:
             vectors = vectors.detach().requires_grad_()
-        energies = potential.atomic_energies(vectors, indices)
+        energies = potential.learned_energies(vectors, indices)
         (gradient,) = torch.autograd.grad(
             energies.sum(), vectors, create_graph=create_graph, materialize_grads=True
         )
@@ -142,17 +142,25 @@ class Potential(Network):
             energies = self.atomic_energies(vectors, indices)
             return Prediction(segment_sum(energies, graph.batch, graph.n_systems), energies)
         energies, gradient = self.evaluate(self, vectors, indices, torch.is_grad_enabled())
+        if self.repulsion is not None:
+            ends = indices.centers, indices.neighbors
+            added, slope = self.repulsion.with_gradient(vectors, indices.types, *ends)
+            energies, gradient = energies + added, gradient + slope
         wanted = Wanted(forces, stress, atomic_stresses)
         return prediction_from(energies, gradient, vectors, graph, wanted)
 
     def atomic_energies(self, vectors: Tensor, indices: Indices) -> Tensor:
         """Per-atom energies (n_atoms,) float64 in eV as a function of the edge vectors in A."""
-        x = self.features(vectors, indices)
-        energies: Tensor = self.reference(self.readout(x), indices.types)
+        energies = self.learned_energies(vectors, indices)
         if self.repulsion is None:
             return energies
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        energies = energies + self.repulsion(
-            lengths, indices.types, indices.centers, indices.neighbors
-        )
+        ends = indices.centers, indices.neighbors
+        energies = energies + self.repulsion(lengths, indices.types, *ends)
+        return energies
+
+    def learned_energies(self, vectors: Tensor, indices: Indices) -> Tensor:
+        """`atomic_energies` without the repulsion of nuclei, in which there is nothing to learn."""
+        x = self.features(vectors, indices)
+        energies: Tensor = self.reference(self.readout(x), indices.types)
         return energies

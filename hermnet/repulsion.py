@@ -56,3 +56,34 @@ class ZBL(nn.Module):
         fade = self.envelope(lengths / self.ends[i, j].to(lengths.dtype))
         energies = coulomb * torch.stack(terms).sum(dim=0) * fade
         return segment_sum(energies, centers, types.shape[0])
+
+    def with_gradient(
+        self,
+        vectors: Tensor,
+        types: Tensor,
+        centers: Tensor,
+        neighbors: Tensor,
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Energies, and the slope of their sum by the edges' vectors.
+
+        There is nothing to learn, so that both can be differentiated only where the vectors can.
+
+        Args:
+            vectors: (n_edges, 3) in A.
+            types: (n_atoms,) int64.
+            centers: (n_edges,) int64.
+            neighbors: (n_edges,) int64.
+            weights: (n_atoms,) of the energies in the sum; by default 1.
+
+        Returns:
+            (n_atoms,) eV and (n_edges, 3) eV/A.
+        """
+        is_source = not vectors.requires_grad
+        with torch.enable_grad():
+            d = vectors.detach().requires_grad_() if is_source else vectors
+            lengths = torch.linalg.vector_norm(d, dim=1)
+            energies = self(lengths, types, centers, neighbors)
+            total = energies.sum() if weights is None else torch.dot(energies, weights.to(d.dtype))
+            (gradient,) = torch.autograd.grad(total, d, create_graph=not is_source)
+        return (energies.detach() if is_source else energies), gradient

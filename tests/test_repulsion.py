@@ -74,3 +74,21 @@ def test_a_potential_adds_it_and_it_pushes_atoms_apart():
     torch.testing.assert_close(push[1], (push[1] @ direction) * direction)
     expected = finite_difference_forces(with_zbl, atoms)
     torch.testing.assert_close(added.forces, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_its_gradient_is_that_of_its_energies():
+    types, ends = torch.tensor([1, 0]), (torch.tensor([0, 1]), torch.tensor([1, 0]))
+    vectors = torch.tensor([[0.3, 0.4, 0.1], [-0.3, -0.4, -0.1]], dtype=torch.float64)
+    weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    zbl = ZBL(ELEMENTS, 5.0)
+    d = vectors.clone().requires_grad_()
+    expected = zbl(d.norm(dim=1), types, *ends)
+    for given in (None, weights):
+        total = expected.sum() if given is None else expected @ given
+        (slope,) = torch.autograd.grad(total, d, retain_graph=True)
+        energies, found = zbl.with_gradient(vectors, types, *ends, given)
+        torch.testing.assert_close(energies, expected.detach())
+        torch.testing.assert_close(found, slope)
+        assert not found.requires_grad
+    _, again = zbl.with_gradient(d, types, *ends)
+    assert torch.autograd.grad(again.square().sum(), d)[0].abs().max() > 0

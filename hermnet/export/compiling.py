@@ -44,6 +44,7 @@ def describe_model(potential: Potential) -> Description:
         class_of_type=classes.of_type,
         parts=tuple(map(tuple, numbers)),
         shares_sources=tuple(router.shares_sources),
+        zbl=options.zbl,
         dtype=options.dtype,
         device=potential.embedding.weight.device.type,
         capability=torch.backends.cpu.get_cpu_capability(),
@@ -71,13 +72,8 @@ def compile_potential(
         plain: whether to use operators of torch only, for machines without a C++ compiler.
 
     Raises:
-        InputError: for a potential with ZBL repulsion, and where there is no C++ compiler.
+        InputError: where there is no C++ compiler.
     """
-    if potential.repulsion is not None:
-        raise InputError(
-            "a potential with model.zbl cannot be exported: torch's compiler puts the steps of its "
-            "gradient into a wrong order; use the checkpoint, or train without"
-        )
     from torch._inductor import aoti_compile_and_package  # late: its import takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 

@@ -36,6 +36,7 @@ class Description:
         parts: for each of several sub-networks a new number for each relation, as
             `hermnet.relations.Scheme.expand` takes it; empty where there is one.
         shares_sources: for each sub-network whether an atom is one source for all its relations.
+        zbl: whether the loader adds the repulsion of bare nuclei.
         dtype: of vectors and forces.
         device: ``cpu`` or ``cuda``.
         capability: the vector instructions that the code uses, in torch's words.
@@ -56,6 +57,7 @@ class Description:
     class_of_type: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
     shares_sources: tuple[bool, ...]
+    zbl: bool
     dtype: str
     device: str
     capability: str
@@ -123,6 +125,7 @@ def _typed(about: dict[str, Any]) -> Description:
         class_of_type=tuple(int(k) for k in about["class_of_type"]),
         parts=tuple(tuple(int(k) for k in part) for part in about["parts"]),
         shares_sources=tuple(bool(one) for one in about["shares_sources"]),
+        zbl=bool(about["zbl"]),
         dtype=str(about["dtype"]),
         device=str(about["device"]),
         capability=str(about["capability"]),

@@ -31,6 +31,7 @@ from hermnet.memory import bytes_taken, piece_of
 from hermnet.network import Indices, kinds_of, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
+from hermnet.repulsion import ZBL
 
 _CAPABILITIES = ("DEFAULT", "AVX2", "AVX512")  # of x86, each with what those before it have
 
@@ -67,6 +68,8 @@ class ExportedPotential:
         self.scheme = make_scheme(about.scheme, classes)
         self._type_of_number = type_table(self.elements).to(self.device)
         self._class_of_type = torch.tensor(about.class_of_type, device=self.device)
+        zbl = ZBL(self.elements, self.cutoff) if about.zbl else None
+        self._repulsion = None if zbl is None else zbl.to(self.device)
         parts = [torch.tensor(part, device=self.device) for part in about.parts]
         self._parts: list[Tensor] | list[None] = parts or [None]
 
@@ -139,10 +142,15 @@ class ExportedPotential:
         """
         if weights is None:
             weights = torch.ones_like(indices.types, dtype=torch.float64)
-        inputs = (vectors.to(self.dtype), weights, *pytree.tree_leaves(indices))
+        vectors = vectors.to(self.dtype)
+        inputs = (vectors, weights, *pytree.tree_leaves(indices))
         with at_most_threads(self.description.threads):  # other ranks use the other cores
             energies, gradient = self._function(*(tensor.contiguous() for tensor in inputs))
-        return energies, gradient
+        if self._repulsion is None:
+            return energies, gradient
+        edges = indices.types, indices.centers, indices.neighbors
+        added, slope = self._repulsion.with_gradient(vectors, *edges, weights)
+        return energies + added, gradient + slope
 
     @torch.no_grad()
     def __call__(

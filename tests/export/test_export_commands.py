@@ -27,7 +27,6 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("export nothing.ckpt", "there is no checkpoint nothing.ckpt"),
         ("export foreign.ckpt", "foreign.ckpt is truncated, damaged or no checkpoint at all"),
         ("export gap.ckpt", "gap.ckpt holds a model of u0 (readout scalar), which has no energy"),
-        ("export zbl.ckpt", "a potential with model.zbl cannot be exported: torch's compiler puts"),
         ("export best.ckpt --format pt", "--format: unknown 'pt'; did you mean 'pt2'?"),
         ("export best.ckpt --output best.so", "--output: the name of a pt2 file ends with .pt2"),
         ("export best.ckpt --output a/best.pt2", "--output: there is no folder a"),
@@ -42,7 +41,6 @@ def test_mistakes_are_one_line_and_leave_nothing(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
 ):
     save_model(Path("gap.ckpt"), properties.random_model("sum"))
-    save_potential(Path("zbl.ckpt"), (1, 8), zbl=True)
     Path("foreign.ckpt").write_text("no checkpoint")
     Path("old.pt2").write_text("older")
     before = {path.name for path in Path().iterdir()}

@@ -7,6 +7,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import hermnet
 import structures
 from checkpoints import save_potential
 from hermnet import cli, memory
+from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.compiling import describe_export, deviation
 from hermnet.export.core import core_program, kernels_of
@@ -64,14 +66,14 @@ def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.M
     [
         {"relations": "none"},
         {"relations": "pair", "sharing": "shared"},
-        {"relations": "vertex", "heterogeneity": "update"},
+        {"relations": "vertex", "heterogeneity": "update", "zbl": True},
         {"relations": "triadic", "heterogeneity": "filters"},
     ],
     ids=str,
 )
 @pytest.mark.slow
 def test_sources_of_several_relations(
-    options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Also where layers on sources know no relations, and where some atoms send nothing."""
     path = save_potential(tmp_path / "best.ckpt", ELEMENTS, n_layers=1, **options)
@@ -84,6 +86,12 @@ def test_sources_of_several_relations(
     assert deviation(exported, potential) < 1e-10
     graph = graph_from_atoms(structures.mixture(1, 12), potential.cutoff)
     torch.testing.assert_close(exported(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
+    weights = torch.arange(12, dtype=torch.float64) % 2
+    vectors = edge_vectors(graph).requires_grad_()
+    energies = potential.atomic_energies(vectors, potential.indices(graph))
+    (expected,) = torch.autograd.grad(torch.dot(energies, weights), vectors)
+    _, found = exported.evaluate(vectors.detach(), exported.indices(graph), weights)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow
