@@ -156,8 +156,8 @@ class Potential(Network):
             return energies
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         ends = indices.centers, indices.neighbors
-        energies = energies + self.repulsion(lengths, indices.types, *ends)
-        return energies
+        added: Tensor = self.repulsion(lengths, indices.types, *ends)
+        return energies + added
 
     def learned_energies(self, vectors: Tensor, indices: Indices) -> Tensor:
         """`atomic_energies` without the repulsion of nuclei, in which there is nothing to learn."""
