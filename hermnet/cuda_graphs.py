@@ -24,6 +24,7 @@ from hermnet.kernels.recording import Recording, recording
 Function = Callable[..., Any]
 _SEEN = 3  # calls of a size before it is recorded
 _KEPT = 8  # recorded sizes; a training step's tensors stay in memory for each
+_IDLE = 64  # calls after which a size that has not come makes room for another
 _COUNTED = 4096  # sizes whose calls are counted
 _LARGEST = 30_000  # rows of an input; longer kernels hide their launches
 _OTHERS = "thread_local"  # other threads, such as those that load data, go on meanwhile
@@ -44,7 +45,9 @@ class Replayed:
         self._function = function
         self._n_fixed = n_fixed
         self._is_refused = False
+        self._n_calls = 0
         self._calls: dict[Any, int] = {}
+        self._last: dict[Any, int] = {}  # call of each recorded size
         self._records: OrderedDict[Any, Record] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[Replayed], tuple[Function, int]]:
@@ -67,10 +70,12 @@ class Replayed:
         if self._is_refused or is_large or torch.is_autocast_enabled("cuda"):
             return None
         addresses = tuple(t.data_ptr() for t in inputs[: self._n_fixed])
-        return torch.is_grad_enabled(), addresses, tuple(t.shape for t in given)
+        return torch.is_grad_enabled(), addresses, tuple((t.shape, t.dtype) for t in given)
 
     def _record(self, key: Any, inputs: Sequence[Tensor]) -> Record | None:
+        self._n_calls += 1
         if key in self._records:
+            self._last[key] = self._n_calls
             self._records.move_to_end(key)
             return self._records[key]
         if len(self._calls) > _COUNTED:
@@ -78,8 +83,20 @@ class Replayed:
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= _SEEN or torch.cuda.is_current_stream_capturing():
             return None
-        if len(self._records) >= _KEPT:
-            self._records.popitem(last=False)
+        return self._recorded(key, inputs) if self._has_room() else None
+
+    def _has_room(self) -> bool:
+        """Whether there is room for a record; those that still come do not make some."""
+        if len(self._records) < _KEPT:
+            return True
+        oldest = next(iter(self._records))
+        if self._n_calls - self._last[oldest] < _IDLE:
+            return False
+        del self._records[oldest], self._last[oldest]
+        return True
+
+    def _recorded(self, key: Any, inputs: Sequence[Tensor]) -> Record | None:
+        self._last[key] = self._n_calls
         try:
             self._records[key] = Record(self._function, self._n_fixed, inputs)
         except Exception as error:  # what cannot be recorded runs as it is

@@ -28,6 +28,14 @@ def test_long_runs_are_compiled(
     assert compiling_pays(ModelOptions(), n_steps, n_edges, task) is expected
 
 
+def test_gpus_gain_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    found = [
+        compiling_pays(ModelOptions(), 30_000, ETHANOLS, "training", d) for d in ("cpu", "cuda")
+    ]
+    assert found == [False, True]
+
+
 def test_without_a_compiler_nothing_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert not compiling_pays(ModelOptions(), 10**9, SILICON, "training")

@@ -86,17 +86,20 @@ def test_what_is_large_is_never_recorded(fake: type[Fake], monkeypatch: pytest.M
     assert fake.made == []
 
 
-def test_few_sizes_are_kept_the_latest(fake: type[Fake], monkeypatch: pytest.MonkeyPatch):
+def test_few_sizes_are_kept_those_that_come(fake: type[Fake], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cuda_graphs, "_KEPT", 2)
+    monkeypatch.setattr(cuda_graphs, "_IDLE", 6)
     function, weight = Replayed(doubled, 1), torch.tensor(3.0)
-    for rows in (5, 6, 5, 7):
-        for _ in range(4):
+    for _ in range(6):
+        for rows in (5, 6, 7):
             call(function, weight, rows)
-    assert fake.made == [(5,), (6,), (7,)]
-    call(function, weight, 5)
-    assert fake.made == [(5,), (6,), (7,)], "5 was used after 6, so 6 made room"
+    assert fake.made == [(5,), (6,)], "7 would have to take turns with those that still come"
+    for rows in (7, 6) * 3:
+        call(function, weight, rows)
+    assert fake.made[2:] == [(7,)], "5 has not come for a while"
+    replays = fake.replays
     call(function, weight, 6)
-    assert fake.made[3:] == [(6,)]
+    assert fake.replays == replays + 1
 
 
 def test_while_a_backward_pass_is_due_calls_go_on_one_by_one(fake: type[Fake]):

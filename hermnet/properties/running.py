@@ -82,7 +82,8 @@ def _compile_for_long(atoms: Atoms, calculator: Calculator, n_steps: int) -> Non
         return
     n_edges = graph_from_atoms(atoms, calculator.cutoff).n_edges
     options = [p.options for p in calculator.potentials if isinstance(p, Potential)]
-    if any(compiling_pays(one, n_steps, n_edges, "inference") for one in options):
+    sizes = n_steps, n_edges, "inference", calculator.device.type
+    if any(compiling_pays(one, *sizes) for one in options):
         print(f"note: compiled for {n_steps} steps; the first waits a minute or so", flush=True)
         calculator.compile()
 

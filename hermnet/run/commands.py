@@ -14,6 +14,7 @@ from hermnet.host.lock import Lock
 from hermnet.host.processes import from_first, rank
 from hermnet.network import Network
 from hermnet.recipes.config import Recipe
+from hermnet.run.compilation import device_of
 from hermnet.run.datasets import check_elements, load_data
 from hermnet.run.evaluation import SplitResult, error_table
 from hermnet.run.fitting import trained_in
@@ -130,9 +131,7 @@ def _errors(
 
 def _trained(recipe: Recipe, checkpoint: str | None) -> tuple[Network, GraphDataModule, RunFolder]:
     folder = RunFolder.of(recipe.name, recipe.trainer)
-    wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
-    device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
-    model = load_model(checkpoint or folder.usable_checkpoint(), device)
+    model = load_model(checkpoint or folder.usable_checkpoint(), device_of(recipe))
     data = load_data(replace(recipe, model=model.options), folder.read_splits())
     return model, data, folder
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from hermnet.compiling import compiling_pays
 from hermnet.datamodule import GraphDataModule
 from hermnet.recipes.config import Recipe
@@ -33,7 +35,14 @@ def _pays(recipe: Recipe, data: GraphDataModule) -> bool:
         return False
     n_edges = float(data.facts("train").n_edges.mean()) * data.batch_size
     n_edges = min(n_edges, data.max_edges or n_edges)
-    return compiling_pays(recipe.model, _steps(recipe, data), n_edges, "training")
+    sizes = _steps(recipe, data), n_edges
+    return compiling_pays(recipe.model, *sizes, "training", device_of(recipe))
+
+
+def device_of(recipe: Recipe) -> str:
+    """``cuda`` where the recipe's trainer finds a GPU, else ``cpu``."""
+    wants_gpu = recipe.trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
 
 
 def _steps(recipe: Recipe, data: GraphDataModule) -> int:

@@ -114,8 +114,9 @@ def test_long_simulations_are_compiled(
     assert bool(compiled) is expected
     assert ("note: compiled for 2 steps" in capsys.readouterr().out) is expected
     if not flags:
-        _, n_steps, n_edges, task = asked[0]
+        _, n_steps, n_edges, task, device = asked[0]
         assert (n_steps, task) == (2, "inference")
+        assert device == ("cuda" if torch.cuda.is_available() else "cpu")
         assert n_edges > 0
 
 
