@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from acceptance_crystals import SILICON, crystals, kink
-from acceptance_dynamics import SCHEMES, cutoff, nve, water
+from acceptance_dynamics import SCHEMES, cutoff, nve
 from acceptance_page import page
+from acceptance_water import water
 from acceptance_work import Work
 from measure import machine
 
@@ -57,10 +58,10 @@ def fits(data: Path) -> dict[str, list[str]]:
         *_COMMON,
         f"data.train=['{data}/water/data_[012]']",
         f"data.val={data}/water/data_3",
-        "model.subnet={name: painn, epsilon: 0.01}",
-        "trainer.max_epochs=6",
+        "trainer.max_epochs=20",
         "training.compile=true",
     ]
+    found["water_20"] = [*found["water"], "model.n_radial=20"]
     return found
 
 

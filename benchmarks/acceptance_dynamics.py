@@ -1,4 +1,4 @@
-"""Acceptance of dynamics: conserved energy, cutoffs that are not felt, the structure of water."""
+"""Acceptance of dynamics: conserved energy, and cutoffs that are not felt."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ from acceptance_work import Work
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from numpy.typing import NDArray
-from pictures import keep_picture
 
 from hermnet.calculator import HermNetCalculator
-from hermnet.properties.dynamics_log import THERMO, read_thermo
-from hermnet.properties.report import picture
 
 Array = NDArray[np.float64]
 SCHEMES = ("none", "vertex", "pair", "triadic")
 MODELS = (*SCHEMES, *(f"{scheme}_sharp" for scheme in SCHEMES))  # sharp: epsilon 1e-8
 BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
 _HEATED = 600.0  # K, of velocities near a minimum of energy, half of which stays
-_STEPS = {"ethanol": 40_000, "silicon": 10_000, "water": 4_000}  # 20, 20 and 2 ps
+_STEPS = {"ethanol": 40_000, "silicon": 10_000}  # 20 ps
 _TINY = 1e-6  # A, to either side of the cutoff
-_WATER_SKIP = 0.25  # of the frames, until the model's own structure is reached
 
 
 def nve(work: Work) -> dict[str, Any]:
@@ -205,84 +201,3 @@ def _distances(atoms: Atoms, moves: Array, n_fixed: int) -> Array:
     moved.positions += moves
     found: Array = moved.get_all_distances(mic=bool(atoms.pbc.any()))[:n_fixed, n_fixed:]
     return found
-
-
-def water(work: Work) -> dict[str, Any]:
-    """Radial distribution in water, of the potential and of the frames that it learned."""
-    checkpoint = work.checkpoint("water")
-    if checkpoint is None:
-        raise SystemExit("no model of water: train it first")
-    frames = _reference_frames(work)
-    start = work.folder / "water_start.xyz"
-    ase.io.write(start, frames[-1])
-    steps = round(_STEPS["water"] * work.scale)
-    words = ("md", start, "--checkpoint", checkpoint, "--temperature", 330, "--timestep", 0.5)
-    timed = ("--steps", steps, "--every", 10, "--friction", 5, "--compile")
-    if not work.hermnet("water_md", *words, *timed):
-        raise SystemExit("no simulation of water yet")
-    ase.io.write(work.folder / "water_reference.xyz", frames)
-    work.hermnet("water_reference", "rdf", "water_reference.xyz", "--r-max", 6, "--bins", 120)
-    skip, end = round(_WATER_SKIP * steps / 10), steps // 10 + 1
-    counted = f"water_md/trajectory.xyz@{skip}:{end}"
-    work.hermnet("water_rdf", "rdf", counted, "--r-max", 6, "--bins", 120)
-    found: dict[str, Any] = {"picoseconds": steps * 0.5e-3, "frames": end - skip}
-    found |= _beyond(work.folder / "water_md", slice(skip, end), len(frames[-1]))
-    curves = {name: _columns(work.folder / name / "rdf.csv") for name in _CURVES}
-    model, data = (curves[name] for name in _CURVES)
-    with picture(work.results / "water_rdf.png", 3) as axes:
-        for axis, pair in zip(axes, ("O-O", "H-O", "H-H"), strict=True):
-            key = f"g_{pair}"
-            for (_, label), curve in zip(_CURVES.items(), (model, data), strict=True):
-                axis.plot(curve["r_A"], curve[key], label=label, linewidth=1.0)
-            outside = data["r_A"] > (2.0 if pair == "O-O" else 1.2)
-            axis.set(xlabel="distance, A", ylabel="g(r)", title=pair)
-            axis.set_ylim(0, 1.3 * max(model[key][outside].max(), data[key][outside].max()))
-            axis.legend(frameon=False)
-            overlap = np.minimum(model[key], data[key]) * data["r_A"] ** 2
-            total = np.maximum(model[key], data[key]) * data["r_A"] ** 2
-            peak = {n: _peak(c, key, outside) for n, c in (("model", model), ("data", data))}
-            found[pair] = {"shared_area": float(overlap.sum() / total.sum()), "peaks": peak}
-            nearest = data["r_A"][data[key] > 0].min()
-            found[pair]["nearer_than_data"] = _peak(model, key, model["r_A"] < nearest)
-    keep_picture(work.results / "water_rdf.png", work.results / "water_rdf.png")
-    keep_picture(work.folder / "water_md" / "md.png", work.results / "water_md.png")
-    found["validation_errors"] = work.read("runs/water/results.json")["val"]
-    return found
-
-
-def _beyond(folder: Path, counted: slice, n_atoms: int) -> dict[str, Any]:
-    """How long a simulation was in all, and mean energies in what is counted and at the end."""
-    thermo = read_thermo(folder / THERMO)
-    energies = thermo["potential_energy_eV"] / n_atoms
-    last = energies[-(len(energies) // 10) :]
-    means = {"counted": float(energies[counted].mean()), "last_tenth": float(last.mean())}
-    ended = float(thermo["time_fs"][-1]) / 1000
-    return {"simulated_ps": ended, "potential_energy_eV_per_atom": means}
-
-
-_CURVES = {"water_rdf": "potential", "water_reference": "reference frames"}
-
-
-def _peak(curve: dict[str, Array], key: str, outside: NDArray[np.bool_]) -> list[float]:
-    best = int(np.where(outside, curve[key], 0).argmax())
-    return [float(curve["r_A"][best]), float(curve[key][best])]
-
-
-def _columns(path: Path) -> dict[str, Array]:
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-
-
-def _reference_frames(work: Work) -> list[Atoms]:
-    """All frames of the data, as the recipe reads them."""
-    from hermnet.recipes.config import resolve
-    from hermnet.run.datasets import load_data
-
-    water = work.data / "water"
-    given = [f"data.train=['{water}/data_[012]']", f"data.val={water}/data_3"]
-    data = load_data(resolve("water_deepmd", given))
-    graphs = [graph for split in ("train", "val") for graph in data.graphs(split)]
-    return [
-        Atoms(g.atomic_numbers.numpy(), g.positions.numpy(), cell=g.cell[0].numpy(), pbc=True)
-        for g in graphs
-    ]

@@ -28,12 +28,13 @@ class Work:
     scale: float = 1.0
     collects: bool = False
 
-    def hermnet(self, output: str, *words: object) -> bool:
+    def hermnet(self, output: str, *words: object, may_stop: bool = False) -> bool:
         """Run a command of hermnet in the work folder, unless its output is there.
 
         Args:
             output: folder that the command writes.
             words: of the command, without ``--output``.
+            may_stop: whether a simulation may end early, which then is its result.
 
         Returns:
             Whether the output is there now.
@@ -42,13 +43,13 @@ class Work:
             SystemExit: if it fails.
         """
         done = self.folder / output
-        if self._is_there(done, words):
+        if self._is_there(done, words) or (may_stop and (done / "md.json").is_file()):
             return True
         if self.collects:
             return False
         so_far = (done / "state.npz", done.with_name(f"{done.name}.partial"))
         resume = ("--resume",) if any(path.is_file() for path in so_far) else ()
-        self.run(*words, "--output", output, *resume)
+        self.run(*words, "--output", output, *resume, may_fail=may_stop)
         return True
 
     def _is_there(self, output: Path, words: tuple[object, ...]) -> bool:
@@ -62,11 +63,11 @@ class Work:
         timestep, steps = (float(str(words[words.index(w) + 1])) for w in ("--timestep", "--steps"))
         return self.collects or self.read(str(summary))["time_fs"] > (steps - 0.5) * timestep
 
-    def run(self, *words: object) -> None:
+    def run(self, *words: object, may_fail: bool = False) -> None:
         """Run a command of hermnet in the work folder."""
         command = [sys.executable, "-m", "hermnet.cli", *map(str, words)]
         print("hermnet", *words, flush=True)
-        if subprocess.run(command, cwd=self.folder).returncode:
+        if subprocess.run(command, cwd=self.folder).returncode and not may_fail:
             raise SystemExit(f"failed: hermnet {' '.join(map(str, words))}")
 
     def checkpoint(self, model: str) -> Path | None:
