@@ -31,6 +31,7 @@ def water(work: Work) -> dict[str, Any]:
     ase.io.write(work.folder / "water_reference.xyz", frames)
     steps = round(_STEPS * work.scale)
     found: dict[str, Any] = {"picoseconds": steps * 0.5e-3, "models": {}}
+    found["nearest_hydrogens_of_frames_A"] = min(map(_nearest, frames))
     for model in MODELS:
         found["models"][model] = _simulated(work, model, steps)
     work.hermnet("water_reference", "rdf", "water_reference.xyz", "--r-max", 6, "--bins", 120)
@@ -55,19 +56,16 @@ def _simulated(work: Work, model: str, steps: int) -> dict[str, Any]:
     return {
         "simulated_ps": float(thermo["time_fs"][-1]) / 1000,
         "temperature_K": float(thermo["temperature_K"][len(thermo["time_fs"]) // 4 :].mean()),
-        "nearest_hydrogens_A": _nearest(folder / "trajectory.xyz"),
+        "nearest_hydrogens_A": min(map(_nearest, ase.io.iread(folder / "trajectory.xyz"))),
         "validation_errors": work.read(f"runs/{model}/results.json")["val"],
     }
 
 
-def _nearest(trajectory: Path) -> float:
-    """The shortest distance of two hydrogens in all frames, A."""
-    shortest = np.inf
-    for atoms in ase.io.iread(trajectory):
-        hydrogens = atoms[atoms.numbers == 1]
-        distances = hydrogens.get_all_distances(mic=True)
-        shortest = min(shortest, distances[np.triu_indices(len(hydrogens), 1)].min())
-    return float(shortest)
+def _nearest(atoms: Atoms) -> float:
+    """The shortest distance of two hydrogens, A."""
+    hydrogens = atoms[atoms.numbers == 1]
+    distances = hydrogens.get_all_distances(mic=True)
+    return float(distances[np.triu_indices(len(hydrogens), 1)].min())
 
 
 def _distributions(work: Work) -> dict[str, Any]:
