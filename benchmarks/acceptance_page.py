@@ -208,11 +208,13 @@ dynamics at 330 K, {found["frames"]} frames counted), and the radial distributio
 the 400 reference frames.
 
 {table(columns, rows)}
+
 The recipe has 8 radial functions. `water_20` has the 20 that are the default elsewhere, which
 oscillate faster between and beyond the distances that frames have; hydrogens nearer than in any
 frame ({found["nearest_hydrogens_of_frames_A"]:.2f} Å) are bound where there should be nothing.
 
 {table(("", "validation MAE", "ps simulated", "K", "nearest hydrogens, Å"), models)}
+
 ![radial distribution](acceptance/water_rdf.png)
 ![simulation](acceptance/water_md.png)
 """

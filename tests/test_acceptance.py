@@ -85,7 +85,7 @@ def test_a_simulation_that_was_shorter_goes_on(tmp_path: Path, monkeypatch: pyte
     from acceptance_work import Work
 
     asked: list[tuple[object, ...]] = []
-    monkeypatch.setattr(Work, "run", lambda self, *words: asked.append(words))
+    monkeypatch.setattr(Work, "run", lambda self, *words, may_fail: asked.append(words))
     (tmp_path / "md").mkdir()
     (tmp_path / "md" / "state.npz").touch()
     (tmp_path / "md" / "md.json").write_text('{"time_fs": 10.0}')
@@ -95,6 +95,8 @@ def test_a_simulation_that_was_shorter_goes_on(tmp_path: Path, monkeypatch: pyte
     assert asked == []
     assert Work(tmp_path, tmp_path, tmp_path).hermnet("md", *words, 40)
     assert asked == [(*words, 40, "--output", "md", "--resume")]
+    assert Work(tmp_path, tmp_path, tmp_path).hermnet("md", *words, 40, may_stop=True)
+    assert len(asked) == 1, "where it stopped is its result"
 
 
 def test_what_it_trains_are_recipes():
