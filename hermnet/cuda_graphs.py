@@ -56,13 +56,14 @@ class Replayed:
     def __call__(self, *inputs: Tensor) -> Any:
         """Call it, where gradients are enabled so that the fixed inputs can get theirs."""
         key = self._key(inputs)
-        record = None if key is None else self._record(key, inputs)
-        if record is None or record.is_pending:
-            return self._function(*inputs)
-        if not record.is_training:
-            return record.structured(record.replay(inputs[self._n_fixed :]))
-        results = _Replay.apply(record, self._n_fixed, *inputs)  # type: ignore[no-untyped-call]
-        return record.structured(results)
+        with torch.cuda.device_of(inputs[0]):
+            record = None if key is None else self._record(key, inputs)
+            if record is None or record.is_pending:
+                return self._function(*inputs)
+            if not record.is_training:
+                return record.structured(record.replay(inputs[self._n_fixed :]))
+            results = _Replay.apply(record, self._n_fixed, *inputs)  # type: ignore[no-untyped-call]
+            return record.structured(results)
 
     def _key(self, inputs: Sequence[Tensor]) -> Any:
         given = inputs[self._n_fixed :]
