@@ -22,7 +22,7 @@ _TILES = {
     "by_sender": (16, 32, 16, 4),
     "by_edge": (32, 16, 0, 4),
     "by_direction": (32, 32, 0, 4),
-    "by_piece": (32, 32, 0, 4),
+    "by_piece": (16, 16, 0, 4),
 }
 _MOST_BASIS = 128  # functions; their tile has to stay in registers
 

@@ -20,6 +20,7 @@ pytestmark = [
 ]
 INDICES = {"ends", "slots", "order", "begins", "stops"}  # int32; rows and senders are int64
 SENDERS = {"rows", "neighbors", "atoms", "to", "from_"}
+EXACT = "tf32x3"  # products of float32 with its digits
 SHORT = {"float32": "fp32", "float64": "fp64", "bfloat16": "bf16"}
 
 
@@ -71,26 +72,28 @@ def usage(code: Any, folder: Path) -> dict[str, int]:
 
 def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> list[Any]:
     """Every kernel, those of messages with each pair of switches for tangents."""
+    from hermnet.kernels.gpu_message import _TILES
+
     is_long = dtype == "float64"
-    common = {"C": n_channels, "PRECISION": "ieee", "K": 32, "B": 16 if is_long else 32}
-    launch = {"num_warps": 8 if is_long else 4, "num_stages": 1}
     found = []
     for tangent, weight in switches:
-        n_edges = 16 if tangent or is_long else 32
-        kind = {**common, **launch, "E": n_edges, "TANGENT": tangent, "WEIGHT": weight}
-        found += [
-            ("triton_message", "by_row", dtype, {**kind, "E": 16, "K": 16}),
-            (
-                "triton_message",
-                "by_sender",
-                dtype,
-                {**kind, "E": 16, "K": 16, "PHI": True, "V": True},
-            ),
-            ("triton_filters", "by_edge", dtype, {**kind, "B": 16}),
-            ("triton_filters", "by_direction", dtype, kind),
-        ]
-        if not weight:
-            found += [("triton_filters", "by_piece", dtype, {**kind, "CHUNK": 512})]
+        for name, (n_edges, columns, n_basis, num_warps) in _TILES.items():
+            if name == "by_piece" and weight:
+                continue
+            module = "triton_message" if name in ("by_row", "by_sender") else "triton_filters"
+            tile = {"E": 16 if tangent or is_long else n_edges, "B": 16 if is_long else columns}
+            options = {
+                **tile,
+                "C": n_channels,
+                "K": n_basis or 32,
+                "PRECISION": "ieee" if is_long else EXACT,
+                "TANGENT": tangent,
+                "num_warps": 8 if is_long else num_warps,
+                "num_stages": 1,
+                **({"CHUNK": 512} if name == "by_piece" else {"WEIGHT": weight}),
+                **({"PHI": True, "V": True} if name == "by_sender" else {}),
+            }
+            found.append((module, name, dtype, options))
     product = {"C": n_channels, "E": 32, "B": 32, "num_warps": 4}
     found += [("triton_convolution", name, dtype, product) for name in ("sums", "products")]
     return found + segment_cases(dtype)
@@ -100,7 +103,7 @@ def segment_cases(dtype: str) -> list[Any]:
     import triton.language as tl
 
     acc = tl.float64 if dtype == "float64" else tl.float32
-    exact = "tf32" if dtype == "bfloat16" else "ieee"
+    exact = {"bfloat16": "tf32", "float64": "ieee"}.get(dtype, EXACT)
     block = {"M": 32, "N": 32, "K": 32, "ACC": acc, "PRECISION": exact}
     launch = {**block, "CHUNK": 512, "num_warps": 4, "num_stages": 1}
     return [
