@@ -17,11 +17,13 @@ from typing import Any
 
 import torch
 from acceptance_crystals import SILICON, crystals, kink
-from acceptance_dynamics import SCHEMES, cutoff, nve
+from acceptance_dynamics import cutoff, nve
 from acceptance_page import page
 from acceptance_water import water
 from acceptance_work import Work
 from measure import machine
+
+from hermnet.relations import SCHEMES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "acceptance"

@@ -11,11 +11,11 @@ from pictures import keep_picture
 from report import table
 
 from hermnet.properties.report import picture
+from hermnet.relations import SCHEMES
 
 _SHADOW = "shadow_drift_eV_per_atom_per_ps"
 _WANDERING = ("largest_step", "fluctuation")
 _DTYPES = ("float64", "float32")
-_SCHEMES = ("none", "vertex", "pair", "triadic")
 _VERDICTS = {
     "below": "Below the bound, error included: {}.\n",
     "above": "Beyond the bound: {}.\n",
@@ -115,7 +115,7 @@ def _verdict(simulations: Simulations, bounds: dict[str, float]) -> str:
         names.setdefault(kind, []).append(_title(name))
         if kind == "unsure" and drift > bound:
             names.setdefault("slope", []).append(_title(name))
-    asked = [f"ethanol_{s}_{d}" for d in _DTYPES for s in _SCHEMES]
+    asked = [f"ethanol_{s}_{d}" for d in _DTYPES for s in SCHEMES]
     missing = [_title(name) for name in asked if name not in simulations]
     if missing and not any(_SHARP in name for name in simulations):
         names["missing"] = missing
@@ -129,7 +129,7 @@ def _sharp(simulations: Simulations, bounds: dict[str, float], errors: dict[str,
     sharp = {name: one for name, one in simulations.items() if _SHARP in name}
     if not sharp:
         return ""
-    told = [line for scheme in _SCHEMES if (line := _compared(scheme, simulations, errors))]
+    told = [line for scheme in SCHEMES if (line := _compared(scheme, simulations, errors))]
     return f"""### With a sharp norm
 
 `painn` takes norms as `sqrt(|v|^2 + epsilon)`, with an `epsilon` of 0.01 unless a recipe says

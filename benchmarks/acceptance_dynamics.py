@@ -15,9 +15,9 @@ from ase.build import bulk, molecule
 from numpy.typing import NDArray
 
 from hermnet.calculator import HermNetCalculator
+from hermnet.relations import SCHEMES
 
 Array = NDArray[np.float64]
-SCHEMES = ("none", "vertex", "pair", "triadic")
 MODELS = (*SCHEMES, *(f"{scheme}_sharp" for scheme in SCHEMES))  # sharp: epsilon 1e-8
 BOUNDS = {"float64": 1e-5, "float32": 1e-4}  # eV/atom/ps
 _HEATED = 600.0  # K, of velocities near a minimum of energy, half of which stays

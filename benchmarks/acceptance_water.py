@@ -50,7 +50,8 @@ def _simulated(work: Work, model: str, steps: int) -> dict[str, Any]:
         raise SystemExit(f"no model {model}: train it first")
     words = ("md", "water_start.xyz", "--checkpoint", checkpoint, "--temperature", 330)
     timed = ("--timestep", 0.5, "--steps", steps, "--every", 10, "--friction", 5, "--compile")
-    work.hermnet(f"{model}_md", *words, *timed, may_stop=True)
+    if not work.hermnet(f"{model}_md", *words, *timed, may_stop=True):
+        raise SystemExit(f"no simulation of {model} yet")
     folder = work.folder / f"{model}_md"
     thermo = read_thermo(folder / THERMO)
     return {

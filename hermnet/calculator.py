@@ -121,6 +121,7 @@ class HermNetCalculator(Calculator):
         """What has changed, as ASE tells it; fast where nothing has, as several times in a step."""
         if self.atoms is not None and _is_same(self.atoms, atoms):
             return []
+        # ASE has few types
         changed: list[str] = super().check_state(atoms, tol)  # type: ignore[no-untyped-call]
         return changed
 
@@ -137,6 +138,7 @@ class HermNetCalculator(Calculator):
                 finite, a periodic cell without volume, two atoms at one place, or a structure that
                 does not fit into memory.
         """
+        # ASE has few types
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         if self.atoms is None:
             raise InputError("there is no structure to compute")

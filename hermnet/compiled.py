@@ -10,7 +10,8 @@ derivative.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -78,9 +79,7 @@ class CompiledEvaluator:
                 self._function = torch.compile(graph, dynamic=True, options=options)
                 if vectors.is_cuda:
                     self._function = Replayed(self._function, len(tensors))
-            with torch.set_grad_enabled(create_graph), warnings.catch_warnings():
-                # whether to multiply so is for `training.matmul_precision` to say
-                warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
+            with torch.set_grad_enabled(create_graph), _quiet() if is_new else nullcontext():
                 energies, gradient = self._function(*tensors.values(), vectors, *leaves)
             if is_new:
                 _compare(gradient, evaluate_eagerly(potential, vectors, indices, False)[1])
@@ -104,6 +103,14 @@ class CompiledEvaluator:
             ]
         found = {path: own[name] for path, own, name in self._places}
         return cast("dict[str, Tensor]", found)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Whether to multiply in TensorFloat32 is for `training.matmul_precision` to say."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
+        yield
 
 
 def _compare(found: Tensor, expected: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Whether compiling pays, told from sizes alone: every start of a run decides alike.
 
 The constants are what PaiNN with kernels gained and cost on one core of an AMD EPYC, and half of
-what it gained on an H200, where all cores were busy (docs/results/speed-log.md). Nothing is timed
+what it gained on an H200, where all cores were busy (docs/results/performance.md). Nothing is timed
 here, because compiled numbers differ in the last digits, and a run that is repeated or resumed has
 to come to the same ones.
 """

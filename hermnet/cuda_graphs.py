@@ -62,6 +62,7 @@ class Replayed:
                 return self._function(*inputs)
             if not record.is_training:
                 return record.structured(record.replay(inputs[self._n_fixed :]))
+            # torch gives `apply` no types
             results = _Replay.apply(record, self._n_fixed, *inputs)  # type: ignore[no-untyped-call]
             return record.structured(results)
 

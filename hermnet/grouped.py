@@ -11,8 +11,8 @@ other's derivatives, so any order of differentiation closes:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hermnet.kernels.choice import holding
 from hermnet.kernels.first_use import FirstUse
 
 _HAS_GROUPED_MM = "grouped_mm" in dir(F)
@@ -27,14 +28,9 @@ _ALIGNMENT = 16  # bytes; grouped_mm refuses other strides
 _tracing: ContextVar[bool] = ContextVar("grouped_tracing", default=False)
 
 
-@contextmanager
-def tracing() -> Iterator[None]:
+def tracing() -> AbstractContextManager[None]:
     """Inside the `with` block use the operators, which symbolic tracing can see through."""
-    token = _tracing.set(True)
-    try:
-        yield
-    finally:
-        _tracing.reset(token)
+    return holding(_tracing, True)
 
 
 def is_tracing() -> bool:

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+_T = TypeVar("_T")
 SUFFIX = {torch.float32: "float", torch.float64: "double"}  # of functions in C++
 _plain: ContextVar[bool] = ContextVar("plain_operators", default=False)
 _most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
 
 
 @contextmanager
-def plain_operators(plain: bool = True) -> Iterator[None]:
+def holding(variable: ContextVar[_T], value: _T) -> Iterator[None]:
+    """Inside the `with` block a variable has this value."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def plain_operators(plain: bool = True) -> AbstractContextManager[None]:
     """Inside the `with` block use operators of torch only, for what must run without this code."""
-    token = _plain.set(plain)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
+    return holding(_plain, plain)
 
 
-@contextmanager
-def at_most_threads(number: int) -> Iterator[None]:
+def at_most_threads(number: int) -> AbstractContextManager[None]:
     """Inside the `with` block kernels in C++ use no more threads, however many torch has."""
-    token = _most_threads.set(number)
-    try:
-        yield
-    finally:
-        _most_threads.reset(token)
+    return holding(_most_threads, number)
 
 
 def n_threads() -> int:
