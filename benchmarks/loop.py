@@ -35,6 +35,7 @@ class LoopRouter(nn.Module):
         self.scheme = router.scheme
         self.geometry = router.geometry
         self.lmax = router.lmax
+        self.two_way = [False] * router.scheme.n_relations
         parts = [cast("nn.ModuleList", layer)[0] for layer in router.layers]
         n = self.scheme.n_relations
         self.layers = nn.ModuleList(

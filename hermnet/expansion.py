@@ -7,7 +7,7 @@ segment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,15 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class Back:
+    """The way back of edges that stand for their reverses too, see `hermnet.two_way`."""
+
+    rows: Tensor  # (n_relational_edges,) int64, as `side_centers`; `n_rows` where nothing goes back
+    neighbors: Tensor  # (n_relational_edges,) int64, into sources
+    neighbor_kinds: Tensor  # (n_relational_edges,) int64, into kinds
+
+
+@dataclass(frozen=True)
 class Expansion:
     """The disjoint union of the relation subgraphs, as indices.
 
@@ -60,12 +69,26 @@ class Expansion:
     side_rows: Tensor  # (n_receivers, n_sides) int64, rows of sums taken apart by side
     side_centers: Tensor  # (n_relational_edges,) int64, n_sides * center + side
     slots: Tensor | None = None  # the edges' `Segments.relation`
+    back: Back | None = None  # where an edge may stand for its reverse too
 
     @property
     def segments(self) -> Segments:
         """What a layer needs to know of the edges' relations."""
         return Segments(self.offsets, self.slots)
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of sums that are taken apart by side."""
+        return self.side_rows.shape[0] * self.side_rows.shape[1]
+
+    def of_kinds(self) -> Expansion:
+        """The union of the first layer, in which one atom of each kind sends for all."""
+        back = self.back
+        if back is not None:
+            back = replace(back, neighbors=back.neighbor_kinds)
+        return replace(self, sources=self.kinds, neighbors=self.neighbor_kinds, back=back)
+
 
 torch.export.register_dataclass(Copies)
+torch.export.register_dataclass(Back)
 torch.export.register_dataclass(Expansion)

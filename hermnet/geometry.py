@@ -51,9 +51,7 @@ class RelationalGraph:
 
     def of_kinds(self) -> RelationalGraph:
         """The graph of the first layer, in which one atom of each kind sends for all."""
-        union = self.expansion
-        own = replace(union, sources=union.kinds, neighbors=union.neighbor_kinds)
-        return replace(self, expansion=own)
+        return replace(self, expansion=self.expansion.of_kinds())
 
     def at_sources(self, x: Tensor) -> Tensor:
         """Atoms' rows (n_atoms, ...) as source copies' rows (n_sources, ...)."""
@@ -76,8 +74,8 @@ class RelationalGraph:
 
         Both sides of a relation between like classes hold the same sum.
         """
-        n_rows = self.n_receivers * self.n_sides
-        return self.by_side(segment_sum(messages, self.expansion.side_centers, n_rows))
+        union = self.expansion
+        return self.by_side(segment_sum(messages, union.side_centers, union.n_rows))
 
     def over_sides(self, sums: Tensor) -> Tensor:
         """Sums on the rows `side_centers` added up over sides, (n_receivers, ...)."""

@@ -37,7 +37,7 @@ def vector_messages(
         (n_receivers * n_sides, 4, n_channels), on the rows `side_centers`.
     """
     expansion = graph.expansion
-    n_rows = graph.n_receivers * graph.n_sides
+    n_rows = expansion.n_rows
     if message.takes(phi, v, graph.enveloped):
         basis = graph.enveloped
         weight = linear.stack(expansion.slots)
@@ -61,13 +61,24 @@ def vector_messages(
 def product_messages(graph: RelationalGraph, values: Tensor, weights: Tensor) -> Tensor:
     """``sum_j values_j weights_ij`` on the receiving copies, (n_receivers, n_channels).
 
+    Where an edge stands for its reverse too, its weights serve both.
+
     Args:
         graph: the union of the relation subgraphs.
         values: (n_sources, n_channels).
         weights: (n_edges, n_channels).
     """
-    if not convolution.takes(values, weights):
-        return graph.sum_messages(values.index_select(0, graph.neighbors) * weights)
-    n_rows = graph.n_receivers * graph.n_sides
-    rows = graph.expansion.side_centers
-    return graph.over_sides(convolution.product_sum(values, weights, rows, graph.neighbors, n_rows))
+    union, n_rows = graph.expansion, graph.expansion.n_rows
+    total = _product_sum(values, weights, union.side_centers, union.neighbors, n_rows, True)
+    if union.back is not None:
+        ends = union.back.rows, union.back.neighbors
+        total = total + _product_sum(values, weights, *ends, n_rows + 1, False)[:n_rows]
+    return graph.over_sides(total)
+
+
+def _product_sum(
+    values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int, runs: bool
+) -> Tensor:
+    if convolution.takes(values, weights):
+        return convolution.product_sum(values, weights, rows, senders, n, runs)
+    return segment_sum(values.index_select(0, senders) * weights, rows, n)

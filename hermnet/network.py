@@ -27,6 +27,7 @@ from hermnet.relational import Sharing
 from hermnet.relations import Scheme, make_scheme
 from hermnet.router import Router, assign_relations
 from hermnet.subnetwork import Shape, SubnetChoice, parse_subnets
+from hermnet.two_way import two_way
 
 _N_NUMBERS = 119  # atomic numbers 0 to 118
 
@@ -136,8 +137,13 @@ class Network(nn.Module, ABC):
         sizes = graph.n_atoms, graph.n_edges, len(self.elements) + 1
         if graph.centers.is_cuda and self.router.is_static(*sizes):
             return self._recorded_indices(graph)
-        found = self.indices(graph)
+        found = self.two_way_indices(graph)
         return replace(found, expansions=self.router.in_use(found.expansions))
+
+    def two_way_indices(self, graph: AtomicGraph) -> Indices:
+        """`indices`, in which edges stand for their reverses too where a sub-network lets them."""
+        found, edges = self.indices(graph), (graph.centers, graph.neighbors, graph.shifts)
+        return replace(found, expansions=two_way(found.expansions, self.router.two_way, *edges))
 
     def _recorded_indices(self, graph: AtomicGraph) -> Indices:
         tables = self.type_of_number, self.class_of_type

@@ -97,6 +97,10 @@ class Router(nn.Module):
         self.served = [relations for _, relations in parts]
         shapes = [replace(shape, n_relations=len(relations)) for relations in self.served]
         self.shares_sources = [shape.shares_sources for shape in shapes]
+        self.two_way = [  # gates would need the envelopes of both directions
+            choice.interaction.two_way and shape.shares_edges and not scheme.gated
+            for (choice, _), shape in zip(parts, shapes, strict=True)
+        ]
         self._mixes = [shape.mixes for shape in shapes]
         for k, relations in enumerate(self.served):
             self.register_buffer(f"part_{k}", self._numbering(relations), persistent=False)

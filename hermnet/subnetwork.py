@@ -54,7 +54,12 @@ class Shape:
 
         Without a relation to tell apart there is one source for an atom anyway.
         """
-        return self._sharing("sources").kind == "shared" or self.n_relations * self.n_sides == 1
+        return self._shares("sources")
+
+    @property
+    def shares_edges(self) -> bool:
+        """Whether no layer for edges knows relations, so that an edge and its reverse have one."""
+        return self._shares("edges")
 
     @property
     def mixes(self) -> bool:
@@ -75,6 +80,9 @@ class Shape:
         """A linear layer for receivers; call it with ``graph.expansion.receivers.segments``."""
         return RelationalLinear(n_in, n_out, self.n_relations, self._sharing("receivers"), bias)
 
+    def _shares(self, rows: str) -> bool:
+        return self._sharing(rows).kind == "shared" or self.n_relations * self.n_sides == 1
+
     def _sharing(self, rows: str) -> Sharing:
         knows = rows in HETEROGENEITY[self.heterogeneity]
         return self.sharing if knows else replace(self.sharing, kind="shared")
@@ -90,11 +98,14 @@ class Interaction(nn.Module, ABC):
         max_degree: highest degree it acts on; None for any.
         default_lmax: the features' lmax when the recipe does not say.
         uses_harmonics: whether it reads `RelationalGraph.harmonics`.
+        two_way: whether it reads no more of edges than their lengths, and sums messages with
+            `hermnet.messages.product_messages` only: an edge may then stand for its reverse too.
     """
 
     max_degree: ClassVar[int | None]
     default_lmax: ClassVar[int]
     uses_harmonics: ClassVar[bool] = False
+    two_way: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, shape: Shape) -> None:

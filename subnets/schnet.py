@@ -37,6 +37,7 @@ class SchNet(Interaction):
 
     max_degree: ClassVar[int | None] = 0
     default_lmax: ClassVar[int] = 0
+    two_way: ClassVar[bool] = True
 
     def __init__(self, shape: Shape, *, n_filters: int | None = None) -> None:
         super().__init__(shape)

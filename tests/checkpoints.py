@@ -1,7 +1,10 @@
-"""Checkpoints of models that nobody trained, for what only needs a model."""
+"""Checkpoints of models that nobody trained, for what only needs a model, and empty exports."""
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,17 @@ import torch
 
 from hermnet.checkpoints.checkpoint import describe
 from hermnet.checks import random_potential
+from hermnet.export.description import KEY, Description
 from hermnet.model_options import ModelOptions
 from hermnet.network import Network
+
+
+def package(about: Description) -> bytes:
+    """A file that says this of itself and holds no code."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w") as file:
+        file.writestr("data/model_metadata.json", json.dumps({KEY: about.to_json()}))
+    return result.getvalue()
 
 
 def save_model(path: Path, model: Network) -> Path:

@@ -44,6 +44,7 @@ def describe_model(potential: Potential) -> Description:
         class_of_type=classes.of_type,
         parts=tuple(map(tuple, numbers)),
         shares_sources=tuple(router.shares_sources),
+        two_way=tuple(router.two_way),
         zbl=options.zbl,
         dtype=options.dtype,
         device=potential.embedding.weight.device.type,

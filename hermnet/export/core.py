@@ -48,7 +48,7 @@ class Core(nn.Module):
         super().__init__()
         tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
         vectors, weights, *_ = core_inputs(potential, graph)
-        indices = potential.indices(graph)
+        indices = potential.two_way_indices(graph)
         self.graph = trace_energy_and_gradient(
             potential, tensors, vectors, indices, fused=fused, weights=weights
         )
@@ -65,7 +65,7 @@ class Core(nn.Module):
 
 def core_inputs(potential: Potential, graph: AtomicGraph) -> tuple[Tensor, ...]:
     """What `Core` takes for a structure: all of its weights are one."""
-    indices = potential.indices(graph)
+    indices = potential.two_way_indices(graph)
     vectors = edge_vectors(graph).to(potential.dtype)
     weights = torch.ones_like(indices.types, dtype=torch.float64)
     return (vectors, weights, *pytree.tree_leaves(indices))
@@ -81,7 +81,7 @@ def core_program(potential: Potential, fused: bool = True) -> ExportedProgram:
     graph = example(potential.elements, potential.cutoff)
     graph = graph.to(potential.embedding.weight.device)
     inputs = core_inputs(potential, graph)
-    constant = [False, False, *constant_leaves(potential.indices(graph))]
+    constant = [False, False, *constant_leaves(potential.two_way_indices(graph))]
     sizes: list[dict[int, Any]] = [{} if one else {0: Dim.AUTO} for one in constant]
     core = Core(potential, graph, fused)
     return torch.export.export(core, inputs, dynamic_shapes=(tuple(sizes),), strict=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hermnet.errors import InputError
 
-FORMAT = 4
+FORMAT = 5
 UNITS = {"length": "A", "energy": "eV", "forces": "eV/A", "stress": "eV/A^3"}
 KEY = "hermnet"  # in the package's metadata
 _ENTRY = "_metadata.json"  # how the name of the metadata's file ends
@@ -36,6 +36,7 @@ class Description:
         parts: for each of several sub-networks a new number for each relation, as
             `hermnet.relations.Scheme.expand` takes it; empty where there is one.
         shares_sources: for each sub-network whether an atom is one source for all its relations.
+        two_way: for each sub-network whether an edge may stand for its reverse too.
         zbl: whether the loader adds the repulsion of bare nuclei.
         dtype: of vectors and forces.
         device: ``cpu`` or ``cuda``.
@@ -57,6 +58,7 @@ class Description:
     class_of_type: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
     shares_sources: tuple[bool, ...]
+    two_way: tuple[bool, ...]
     zbl: bool
     dtype: str
     device: str
@@ -125,6 +127,7 @@ def _typed(about: dict[str, Any]) -> Description:
         class_of_type=tuple(int(k) for k in about["class_of_type"]),
         parts=tuple(tuple(int(k) for k in part) for part in about["parts"]),
         shares_sources=tuple(bool(one) for one in about["shares_sources"]),
+        two_way=tuple(bool(one) for one in about["two_way"]),
         zbl=bool(about["zbl"]),
         dtype=str(about["dtype"]),
         device=str(about["device"]),

@@ -32,6 +32,7 @@ from hermnet.network import Indices, kinds_of, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
 from hermnet.repulsion import ZBL
+from hermnet.two_way import two_way
 
 _CAPABILITIES = ("DEFAULT", "AVX2", "AVX512")  # of x86, each with what those before it have
 
@@ -111,15 +112,19 @@ class ExportedPotential:
             InputError: for an element that it does not know.
         """
         types = types_of(graph.atomic_numbers, self._type_of_number, self.elements)
-        return self.relate(types, graph.centers, graph.neighbors)
+        return self.relate(types, graph.centers, graph.neighbors, graph.shifts)
 
-    def relate(self, types: Tensor, centers: Tensor, neighbors: Tensor) -> Indices:
+    def relate(
+        self, types: Tensor, centers: Tensor, neighbors: Tensor, shifts: Tensor | None
+    ) -> Indices:
         """The relations of edges between atoms of known types.
 
         Args:
             types: (n_atoms,) int64, index into the elements.
             centers: (n_edges,) int64, the receiving atoms.
             neighbors: (n_edges,) int64, the sending atoms.
+            shifts: (n_edges, 3) whole numbers of lattice vectors; None where periodic images are
+                atoms of their own.
         """
         classes = self._class_of_type.index_select(0, types)
         kinds = kinds_of(types, len(self.elements))
@@ -127,7 +132,8 @@ class ExportedPotential:
             self.scheme.expand(classes, centers, neighbors, part, shares, kinds)
             for part, shares in zip(self._parts, self.description.shares_sources, strict=True)
         ]
-        return Indices(types, centers, neighbors, expansions)
+        found = two_way(expansions, self.description.two_way, centers, neighbors, shifts)
+        return Indices(types, centers, neighbors, found)
 
     def evaluate(
         self, vectors: Tensor, indices: Indices, weights: Tensor | None = None

@@ -156,7 +156,7 @@ class MliapPotential:
         potential = self._potential
         arrays = (types, weights, centers, neighbors, vectors)
         t, w, i, j, d = (torch.from_numpy(array).to(potential.device) for array in arrays)
-        energies, gradient = potential.evaluate(d, potential.relate(t, i, j), w)
+        energies, gradient = potential.evaluate(d, potential.relate(t, i, j, None), w)
         return energies.cpu().numpy(), gradient.double().cpu().numpy()
 
 

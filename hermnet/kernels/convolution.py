@@ -20,20 +20,23 @@ from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
 
-def product_sum(values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int) -> Tensor:
+def product_sum(
+    values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int, runs: bool = True
+) -> Tensor:
     """``out[rows_e] += values[senders_e] * weights_e``.
 
     Args:
         values: (n_senders, n_channels).
         weights: (n_edges, n_channels).
-        rows: (n_edges,) int64; edges with the same row have to stand together.
+        rows: (n_edges,) int64.
         senders: (n_edges,) int64.
         n: number of rows of the result.
+        runs: whether edges with the same row stand together, which is faster.
 
     Returns:
         (n, n_channels), zero where a row has no edges.
     """
-    result: Tensor = torch.ops.hermnet.product_sum(values, weights, rows, senders, n, True)
+    result: Tensor = torch.ops.hermnet.product_sum(values, weights, rows, senders, n, runs)
     return result
 
 

@@ -29,12 +29,13 @@ from ase.md.verlet import VelocityVerlet
 
 import hermnet
 import structures
-from checkpoints import save_potential
+from checkpoints import package, save_potential
 from hermnet import cli
 from hermnet.checks import predict
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.compiling import compile_potential, describe_export, deviation
+from hermnet.export.core import core_program
 from hermnet.export.exported import ExportedPotential, load_exported
 from hermnet.export.mliap import MliapPotential, mliap_file
 from hermnet.graph import collate
@@ -225,7 +226,7 @@ def changed(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     [
         (
             lambda about: about.update(format=9, versions={"hermnet": "9.1"}),
-            "export format 9, this HermNet reads 4; it was written with hermnet 9.1: install",
+            "export format 9, this HermNet reads 5; it was written with hermnet 9.1: install",
         ),
         (lambda about: about.pop("cutoff"), "is an incomplete export: it lacks cutoff"),
         (lambda about: about.update(elements=["H"]), "is a damaged export: "),
@@ -301,10 +302,28 @@ def process(atoms: Atoms, owned: np.ndarray, cutoff: float, halo: float) -> Simp
 
 
 def test_processes_of_lammps_add_up(content: bytes, potential: hermnet.Potential):
-    """Three sub-domains, one of them empty, with ghosts as far as two layers reach."""
-    atoms = structures.mixture(5, 14)
     model = MliapPotential(content)
     assert model.element_types == ["H", "C", "N", "O", "S"]
+    assert_processes_add_up(model, potential)
+
+
+def test_processes_of_lammps_whose_edges_stand_for_their_reverses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """At the border of what a process needs reverses are missing. The traced program is enough."""
+    options = {"relations": "none", "subnet": "schnet"}
+    path = save_potential(tmp_path / "best.ckpt", ELEMENTS, **options)
+    potential = hermnet.load_potential(path).requires_grad_(False)
+    program = core_program(potential).module()
+    monkeypatch.setattr("hermnet.export.exported._loaded", lambda *_: program)
+    about = describe_export(path, potential)
+    assert about.two_way == (True,)
+    assert_processes_add_up(MliapPotential(package(about)), potential)
+
+
+def assert_processes_add_up(model: MliapPotential, potential: hermnet.Potential) -> None:
+    """Three sub-domains, one of them empty, with ghosts as far as two layers reach."""
+    atoms = structures.mixture(5, 14)
     expected = predict(potential, atoms)
     right = atoms.get_scaled_positions()[:, 0] > 0.5
     energy, forces = 0.0, np.zeros((len(atoms), 3))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,26 +11,17 @@ import torch
 
 import hermnet
 import structures
-from checkpoints import save_potential
+from checkpoints import package, save_potential
 from hermnet import cli, memory
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.export.compiling import describe_export, deviation
 from hermnet.export.core import core_program, kernels_of
-from hermnet.export.description import KEY, Description
 from hermnet.export.exported import ExportedPotential
 from hermnet.neighbors import graph_from_atoms
 
 ELEMENTS = (1, 6, 7, 8, 16)
 HYBRID = {"default": "schnet", "O": {"name": "painn"}}
-
-
-def package(about: Description) -> bytes:
-    """A file that says this of itself and holds no code."""
-    result = io.BytesIO()
-    with zipfile.ZipFile(result, "w") as file:
-        file.writestr("data/model_metadata.json", json.dumps({KEY: about.to_json()}))
-    return result.getvalue()
 
 
 @pytest.mark.slow
@@ -65,6 +53,7 @@ def test_relations_of_several_sub_networks(tmp_path: Path, monkeypatch: pytest.M
     "options",
     [
         {"relations": "none"},
+        {"relations": "none", "subnet": "schnet"},
         {"relations": "pair", "sharing": "shared"},
         {"relations": "vertex", "heterogeneity": "update", "zbl": True},
         {"relations": "triadic", "heterogeneity": "filters"},
@@ -88,7 +77,7 @@ def test_sources_of_several_relations(
     torch.testing.assert_close(exported(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
     weights = torch.arange(12, dtype=torch.float64) % 2
     vectors = edge_vectors(graph).requires_grad_()
-    energies = potential.atomic_energies(vectors, potential.indices(graph))
+    energies = potential.atomic_energies(vectors, potential.two_way_indices(graph))
     (expected,) = torch.autograd.grad(torch.dot(energies, weights), vectors)
     _, found = exported.evaluate(vectors.detach(), exported.indices(graph), weights)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

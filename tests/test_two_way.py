@@ -1,0 +1,204 @@
+"""Edges that stand for their reverses too change no number, whatever list they are from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from ase import Atoms
+from operators import assert_closed
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+import structures
+from hermnet.checks import random_potential
+from hermnet.compiled import trace_energy_and_gradient
+from hermnet.derivatives import edge_vectors
+from hermnet.graph import AtomicGraph, collate
+from hermnet.messages import product_messages
+from hermnet.model_options import ModelOptions
+from hermnet.neighbors import graph_from_atoms
+from hermnet.potential import Potential, evaluate_eagerly
+from hermnet.two_way import one_of_two, two_way
+
+OPTIONS = ModelOptions(
+    subnet="schnet",
+    relations="none",
+    n_channels=4,
+    n_layers=3,
+    n_radial=5,
+    cutoff=5.0,
+    dtype="float64",
+)
+ELEMENTS = (1, 6, 7, 8, 16, 22, 56)
+Triple = tuple[int, ...]
+
+
+def linked(*frames: Atoms) -> AtomicGraph:
+    return collate([graph_from_atoms(atoms, OPTIONS.cutoff) for atoms in frames])
+
+
+def with_edges(graph: AtomicGraph, edges: Tensor) -> AtomicGraph:
+    names = ("centers", "neighbors", "shifts")
+    return replace(graph, **{name: getattr(graph, name)[edges] for name in names})
+
+
+def thinned(graph: AtomicGraph) -> AtomicGraph:
+    """Every fifth edge is missing: most of these in one direction only."""
+    return with_edges(graph, torch.arange(graph.n_edges) % 5 != 0)
+
+
+def one_sided(graph: AtomicGraph) -> AtomicGraph:
+    """No edge has a reverse, as in half a list."""
+    return with_edges(graph, one_of_two(graph.centers, graph.neighbors, graph.shifts)[0])
+
+
+def repeated(graph: AtomicGraph) -> AtomicGraph:
+    """Some edges occur twice, their reverses once or twice; neighbors are in any order."""
+    places = torch.randint(0, graph.n_edges, (2 * graph.n_edges,))
+    return with_edges(graph, places[torch.sort(graph.centers[places]).indices])
+
+
+def nothing(graph: AtomicGraph) -> AtomicGraph:
+    return with_edges(graph, torch.arange(0))
+
+
+GRAPHS: dict[str, Callable[[], AtomicGraph]] = {
+    "cells smaller than the cutoff": lambda: linked(structures.crystal(), structures.crystal(1)),
+    "molecules and a slab": lambda: linked(structures.molecule(), structures.mixture()),
+    "reverses are missing": lambda: thinned(linked(structures.crystal())),
+    "all reverses are missing": lambda: one_sided(linked(structures.crystal())),
+    "edges are repeated": lambda: repeated(linked(structures.mixture())),
+    "no edges": lambda: nothing(linked(structures.molecule())),
+}
+
+
+@pytest.fixture(params=GRAPHS)
+def graph(request: pytest.FixtureRequest) -> AtomicGraph:
+    torch.manual_seed(0)
+    return GRAPHS[request.param]()
+
+
+def triples(graph: AtomicGraph, edges: Tensor, reverse: bool = False) -> list[Triple]:
+    """Center, neighbor and shift of edges, or of what their reverses have to be."""
+    ends = torch.stack((graph.centers, graph.neighbors), dim=1)[edges]
+    shifts = graph.shifts[edges].long()
+    both = torch.cat((ends.flip(1), -shifts) if reverse else (ends, shifts), dim=1)
+    return [tuple(row) for row in both.tolist()]
+
+
+def test_edges_and_their_reverses_are_the_list(graph: AtomicGraph):
+    rows, reverse = one_of_two(graph.centers, graph.neighbors, graph.shifts)
+    has = reverse != rows
+    assert triples(graph, reverse[has]) == triples(graph, rows[has], reverse=True)
+    found = triples(graph, rows) + triples(graph, reverse[has])
+    assert Counter(found) == Counter(triples(graph, torch.arange(graph.n_edges)))
+    assert torch.equal(rows, torch.sort(rows).values)
+
+
+@pytest.mark.parametrize("name", list(GRAPHS)[:2])
+def test_a_complete_list_is_halved(name: str):
+    graph = GRAPHS[name]()
+    rows, reverse = one_of_two(graph.centers, graph.neighbors, graph.shifts)
+    assert 2 * len(rows) == graph.n_edges
+    assert (reverse != rows).all()
+
+
+def test_images_too_far_to_be_numbered_go_one_way():
+    shifts = torch.tensor([[1e6, 0, 0], [-1e6, 0, 0]], dtype=torch.float64)
+    rows, reverse = one_of_two(torch.tensor([0, 1]), torch.tensor([1, 0]), shifts)
+    assert rows.tolist() == reverse.tolist() == [0, 1]
+
+
+def everything(potential: Potential, graph: AtomicGraph) -> list[Tensor]:
+    """Energies, forces, stresses, and gradients of a loss on them by all weights."""
+    found = potential(graph, stress=True, atomic_stresses=True)
+    values = [found.atomic_energies, found.forces, found.stress, found.atomic_stresses]
+    values = [torch.nan_to_num(value) for value in values]  # of molecules
+    loss = sum((value.square().sum() for value in values), torch.zeros(()))
+    weights = list(potential.parameters())
+    return values + list(torch.autograd.grad(loss, weights, materialize_grads=True))
+
+
+WIDE = {"name": "schnet", "n_filters": 6}
+MODELS: list[dict[str, Any]] = [
+    {"relations": "none"},
+    {"relations": "vertex", "heterogeneity": "update"},
+    {"relations": "vertex", "sharing": "shared"},
+    {"relations": "vertex", "subnet": {"default": "schnet", "O": WIDE}},
+    {"relations": "vertex", "subnet": {"default": "schnet", "O": WIDE, "H": WIDE}},
+]
+
+
+@pytest.mark.parametrize("options", MODELS, ids=str)
+def test_numbers_are_those_of_all_edges(
+    options: dict[str, Any], graph: AtomicGraph, monkeypatch: pytest.MonkeyPatch
+):
+    potential = random_potential(replace(OPTIONS, **options), ELEMENTS)
+    found = everything(potential, graph)
+    monkeypatch.setattr(potential, "lean_indices", potential.indices)
+    for one, other in zip(found, everything(potential, graph), strict=True):
+        scale = float(other.detach().abs().max().clamp(min=1.0))
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_halved"),
+    [
+        *((options, True) for options in (MODELS[0], MODELS[1], MODELS[2])),
+        ({"relations": "vertex"}, False),
+        ({"relations": "pair", "sharing": "shared"}, False),
+        ({"relations": "none", "subnet": "painn"}, False),
+    ],
+    ids=str,
+)
+def test_who_takes_half_the_edges(options: dict[str, Any], is_halved: bool):
+    potential = random_potential(replace(OPTIONS, **options), ELEMENTS)
+    graph = linked(structures.crystal())
+    (union,) = potential.lean_indices(graph).expansions
+    assert len(union.edge) * (2 if is_halved else 1) == graph.n_edges
+    assert int(union.offsets[-1]) == len(union.edge)
+    (whole,) = potential.indices(graph).expansions
+    assert len(whole.edge) == graph.n_edges
+
+
+def test_accelerators_are_not_waited_for():
+    graph = linked(structures.molecule())
+    potential = random_potential(OPTIONS, ELEMENTS)
+    unions = potential.indices(graph).expansions
+    elsewhere = (t.to("meta") for t in (graph.centers, graph.neighbors, graph.shifts))
+    (union,) = two_way(unions, [True], *elsewhere)
+    assert union is unions[0]
+
+
+def test_messages_both_ways_close_under_differentiation():
+    """Of a graph in which some edges have no reverse."""
+    potential = random_potential(OPTIONS, ELEMENTS)
+    graph = thinned(linked(structures.molecule()[:4]))
+    (union,) = potential.lean_indices(graph).expansions
+    assert union.back is not None
+    assert 0 < int((union.back.rows == union.n_rows).sum()) < len(union.edge)
+    seen = potential.router.geometry(union, edge_vectors(graph))
+    shapes = (graph.n_atoms, 2), (len(union.edge), 2)
+    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    assert_closed(lambda a, b: product_messages(seen, a, b), inputs)
+
+
+def test_what_is_traced_serves_every_list():
+    """A compiled model meets complete lists and others, and must not be compiled anew for them."""
+    potential = random_potential(replace(OPTIONS, n_layers=1), ELEMENTS)
+    tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
+    complete = GRAPHS["cells smaller than the cutoff"]()
+    inputs = edge_vectors(complete), potential.lean_indices(complete)
+    traced = trace_energy_and_gradient(potential, tensors, *inputs, fused=True)
+    for name in ("molecules and a slab", "reverses are missing", "all reverses are missing"):
+        graph = GRAPHS[name]()
+        vectors, indices = edge_vectors(graph), potential.lean_indices(graph)
+        found = traced(*tensors.values(), vectors, *pytree.tree_leaves(indices))
+        expected = evaluate_eagerly(potential, vectors, indices, create_graph=False)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
