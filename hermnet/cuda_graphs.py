@@ -121,8 +121,9 @@ class Record:
     def __init__(self, function: Function, n_fixed: int, inputs: Sequence[Tensor]) -> None:
         self.is_training = torch.is_grad_enabled()
         self._inputs = [t.clone() for t in inputs[n_fixed:]]
-        fixed = inputs[:n_fixed]
-        self._wanted = [t.requires_grad for t in fixed]
+        self._wanted = [t.requires_grad for t in inputs[:n_fixed]]
+        # leaves of our own in the same memory: those given may be parts of graphs on other streams
+        fixed = [t.detach().requires_grad_(t.requires_grad) for t in inputs[:n_fixed]]
         self._pending: weakref.ref[_Token] | None = None
         self._made: Recording = {}  # indices that kernels share live as long as the graphs
         sources = [t for t in fixed if t.requires_grad]

@@ -16,13 +16,14 @@ from hermnet.kernels.triton_message import by_row, by_sender
 from hermnet.kernels.triton_parts import CHUNK, room, sum_pieces
 
 Results = tuple[Tensor, ...]
-# Edges, channels and functions of a tile (0: all functions) and warps. A row may have few edges.
+# Edges and channels of a tile, and warps. Those of one warp make filters on their own; the others
+# multiply matrices, with all radial functions in a tile.
 _TILES = {
-    "by_row": (16, 32, 16, 4),
-    "by_sender": (16, 32, 16, 4),
-    "by_edge": (32, 16, 0, 4),
-    "by_direction": (32, 32, 0, 4),
-    "by_piece": (16, 16, 0, 4),
+    "by_row": (8, 64, 1),
+    "by_sender": (8, 64, 1),
+    "by_direction": (8, 64, 1),
+    "by_edge": (32, 16, 4),
+    "by_piece": (16, 16, 4),
 }
 _MOST_BASIS = 128  # functions; their tile has to stay in registers
 
@@ -79,16 +80,23 @@ def _tangent(tangent: Tensor | None, like: Tensor) -> Tensor:
     return _rows_dense(tangent) if like.dim() == 3 and like.shape[1] == 3 else tangent.contiguous()
 
 
-def _options(name: str, call: _Call) -> dict[str, Any]:
-    """What a kernel is compiled for: as large a tile as the registers hold without spilling."""
-    n_edges, n_channels, n_basis, num_warps = _TILES[name]
-    every = max(16, triton.next_power_of_2(call.inputs[4].shape[1]))
-    if call.options["TANGENT"]:
-        n_edges = 16
-    if call.inputs[0].dtype == torch.float64:
+def tile(name: str, dtype: torch.dtype, is_second: bool, n_basis: int) -> dict[str, Any]:
+    """What a kernel is compiled for, as large as the registers hold without spilling."""
+    n_edges, n_channels, num_warps = _TILES[name]
+    is_double = dtype == torch.float64
+    if num_warps == 1:
+        n_edges //= (1 + is_double) * (1 + is_second)
+        return {"E": n_edges, "B": n_channels, "num_warps": 1, "num_stages": 1}
+    if is_double:
         n_edges, n_channels, num_warps = 16, 16, 8
-    tile = {"E": n_edges, "B": n_channels, "K": n_basis or every}
-    return {**call.options, **tile, "num_warps": num_warps, "num_stages": 1}
+    size = {"E": 16 if is_second else n_edges, "B": n_channels}
+    size["K"] = max(16, triton.next_power_of_2(n_basis))
+    return {**size, "PRECISION": precision(dtype), "num_warps": num_warps, "num_stages": 1}
+
+
+def _options(name: str, call: _Call) -> dict[str, Any]:
+    n_basis = call.inputs[4].shape[1]
+    return call.options | tile(name, call.inputs[0].dtype, call.options["TANGENT"], n_basis)
 
 
 def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: Any) -> _Call:
@@ -104,7 +112,6 @@ def _call(inputs: Sequence[Tensor], tangents: Sequence[Tensor | None], edges: An
         "C": n_channels,
         "TANGENT": is_second,
         "WEIGHT": tangents[4] is not None,
-        "PRECISION": precision(phi.dtype),
     }
     steps = [dense[1].stride(0)]
     steps += [0 if t is None else g.stride(0) for t, g in zip(tangents, given, strict=True)]

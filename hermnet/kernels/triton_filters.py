@@ -9,8 +9,22 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from hermnet.kernels.triton_message import _matrix, _rows, _three, _vectors
+from hermnet.kernels.triton_message import UNROLLED, _channels, _three, _vectors
 from hermnet.kernels.triton_parts import segment_of
+
+
+@triton.jit
+def _matrix(w, k, c, n_basis, C: tl.constexpr):
+    """A tile (K, B) of one part of a matrix of weights."""
+    inside = (k < n_basis)[:, None] & (c < C)[None, :]
+    return tl.load(w + k[:, None] * (3 * C) + c[None, :], mask=inside, other=0.0)
+
+
+@triton.jit
+def _rows(p, index, stride, k, inside, n_basis):
+    """A tile (E, K) of rows of a basis."""
+    at = p + index[:, None] * stride + k[None, :]
+    return tl.load(at, mask=inside[:, None] & (k < n_basis)[None, :], other=0.0)
 
 
 @triton.jit
@@ -101,43 +115,47 @@ def by_edge(
         slot += 1
 
 
+@triton.jit
+def _filter(basis, e, stride, w, c, n_basis, C: tl.constexpr):
+    """A tile (E, B) of one part of the filters."""
+    f = tl.zeros((e.shape[0], c.shape[0]), w.dtype.element_ty)
+    for k in tl.range(n_basis, loop_unroll_factor=UNROLLED):
+        b = tl.load(basis + e[:, None] * stride + k)
+        f += b * tl.load(w + k * (3 * C) + c[None, :], mask=(c < C)[None, :], other=0.0)
+    return f
+
+
 @triton.jit(do_not_specialize=["n_edges", "n_slots", "n_basis"])
 def by_direction(
     grad, phi, basis, weight, t_phi, t_basis, t_weight,
     ends, rows, neighbors, d_dirs, n_edges, n_slots, n_basis, tp_stride, b_stride, tb_stride,
-    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
-    TANGENT: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
+    TANGENT: tl.constexpr, WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """The gradient in the directions, of E edges."""
     first = tl.program_id(0) * E
     stop = tl.minimum(first + E, n_edges)
-    e = (first + tl.arange(0, E)).to(tl.int64)
-    k = tl.arange(0, K)
-    kind = phi.dtype.element_ty
+    place = first + tl.arange(0, E)
+    e = tl.minimum(place, n_edges - 1).to(tl.int64)
+    row, j = tl.load(rows + e), tl.load(neighbors + e)[:, None]
     slot = segment_of(ends, n_slots, first)
     at = first
     while (at < stop) & (slot < n_slots):
         end = tl.minimum(tl.load(ends + slot), stop)
-        is_edge = (e >= at) & (e < end)
+        is_edge = (place >= at) & (place < end)
         matrix = slot.to(tl.int64) * n_basis * (3 * C) + C
-        row = tl.load(rows + e, mask=is_edge, other=0)
-        j = tl.load(neighbors + e, mask=is_edge, other=0)[:, None]
-        b = _rows(basis, e, b_stride, k, is_edge, n_basis)
-        x = tl.zeros((E,), kind)
+        x = tl.zeros((E,), phi.dtype.element_ty)
         y, z = x, x
-        for start in range(0, C, B):
-            c = start + tl.arange(0, B)
+        for block in range(0, tl.cdiv(C, B)):
+            c = _channels(block, B)
             inside = is_edge[:, None] & (c < C)[None, :]
-            w = _matrix(weight + matrix, k, c, n_basis, C)
-            f = tl.dot(b, w, input_precision=PRECISION, out_dtype=kind)
+            f = _filter(basis, e, b_stride, weight + matrix, c, n_basis, C)
             p = tl.load(phi + j * (3 * C) + C + c[None, :], mask=inside, other=0.0)
             m = p * f
             if TANGENT:
-                t_b = _rows(t_basis, e, tb_stride, k, is_edge, n_basis)
-                t_f = tl.dot(t_b, w, input_precision=PRECISION, out_dtype=kind)
+                t_f = _filter(t_basis, e, tb_stride, weight + matrix, c, n_basis, C)
                 if WEIGHT:
-                    t_w = _matrix(t_weight + matrix, k, c, n_basis, C)
-                    t_f += tl.dot(b, t_w, input_precision=PRECISION, out_dtype=kind)
+                    t_f += _filter(basis, e, b_stride, t_weight + matrix, c, n_basis, C)
                 t_p = tl.load(t_phi + j * tp_stride + C + c[None, :], mask=inside, other=0.0)
                 m = t_p * f + p * t_f
             gx, gy, gz = _three(grad + C, row, 4 * C, C, c, inside)

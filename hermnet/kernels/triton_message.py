@@ -15,6 +15,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+UNROLLED = tl.constexpr(4)  # radial functions
+
 
 @triton.jit
 def _three(p, index, stride, step, c, inside):
@@ -28,20 +30,6 @@ def _three(p, index, stride, step, c, inside):
 
 
 @triton.jit
-def _matrix(w, k, c, n_basis, C: tl.constexpr):
-    """A tile (K, B) of one part of a matrix of weights."""
-    inside = (k < n_basis)[:, None] & (c < C)[None, :]
-    return tl.load(w + k[:, None] * (3 * C) + c[None, :], mask=inside, other=0.0)
-
-
-@triton.jit
-def _rows(p, index, stride, k, inside, n_basis):
-    """A tile (E, K) of rows of a basis."""
-    at = p + index[:, None] * stride + k[None, :]
-    return tl.load(at, mask=inside[:, None] & (k < n_basis)[None, :], other=0.0)
-
-
-@triton.jit
 def _vectors(p, index, stride, inside):
     """Three columns (E, 1) of directions."""
     at = p + index * stride
@@ -52,42 +40,43 @@ def _vectors(p, index, stride, inside):
 
 
 @triton.jit
-def _filters(
-    basis,
-    e,
-    stride,
-    is_edge,
-    w,
-    c,
-    n_basis,
-    C: tl.constexpr,
-    K: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Three tiles (E, B), the parts of the filters; K functions at a time, to save registers."""
-    kind = w.dtype.element_ty
-    s = tl.zeros((e.shape[0], c.shape[0]), kind)
+def _channels(block, B: tl.constexpr):
+    """B channels; so told, each thread holds B / 32 neighbors of every row, and none waits."""
+    V: tl.constexpr = B // 32
+    return tl.max_contiguous(tl.multiple_of(block * B + tl.arange(0, B), V), V)
+
+
+@triton.jit
+def _add_filters(s, r, v, b, w, c, inside, C: tl.constexpr):
+    """Three tiles (E, B), and what one radial function (E, 1) adds to each."""
+    at = w + c[None, :]
+    s += b * tl.load(at, mask=inside, other=0.0)
+    r += b * tl.load(at + C, mask=inside, other=0.0)
+    v += b * tl.load(at + 2 * C, mask=inside, other=0.0)
+    return s, r, v
+
+
+@triton.jit
+def _filters(basis, e, stride, w, c, n_basis, C: tl.constexpr):
+    """Three tiles (E, B), the parts of the filters."""
+    inside = (c < C)[None, :]
+    s = tl.zeros((e.shape[0], c.shape[0]), w.dtype.element_ty)
     r, v = s, s
-    for start in range(0, n_basis, K):
-        k = start + tl.arange(0, K)
-        b = _rows(basis, e, stride, k, is_edge, n_basis)
-        by_s, by_r = _matrix(w, k, c, n_basis, C), _matrix(w + C, k, c, n_basis, C)
-        by_v = _matrix(w + 2 * C, k, c, n_basis, C)
-        s += tl.dot(b, by_s, input_precision=PRECISION, out_dtype=kind)
-        r += tl.dot(b, by_r, input_precision=PRECISION, out_dtype=kind)
-        v += tl.dot(b, by_v, input_precision=PRECISION, out_dtype=kind)
+    for k in tl.range(n_basis, loop_unroll_factor=UNROLLED):
+        b = tl.load(basis + e[:, None] * stride + k)
+        s, r, v = _add_filters(s, r, v, b, w + k * (3 * C), c, inside, C)
     return s, r, v
 
 
 @triton.jit
 def _filter_tangents(
-    basis, b_stride, t_basis, tb_stride, e, is_edge, w, t_w, c, n_basis,
-    C: tl.constexpr, K: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+    basis, b_stride, t_basis, tb_stride, e, w, t_w, c, n_basis,
+    C: tl.constexpr, WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """The derivatives of the three tiles."""
-    s, r, v = _filters(t_basis, e, tb_stride, is_edge, w, c, n_basis, C, K, PRECISION)
+    s, r, v = _filters(t_basis, e, tb_stride, w, c, n_basis, C)
     if WEIGHT:
-        by_s, by_r, by_v = _filters(basis, e, b_stride, is_edge, t_w, c, n_basis, C, K, PRECISION)
+        by_s, by_r, by_v = _filters(basis, e, b_stride, t_w, c, n_basis, C)
         s += by_s
         r += by_r
         v += by_v
@@ -99,35 +88,35 @@ def by_row(
     phi, v, basis, dirs, weight, t_phi, t_v, t_basis, t_dirs, t_weight,
     neighbors, atoms, slots, begins, stops, out,
     n_basis, v_stride, tp_stride, tv_stride, b_stride, tb_stride, td_stride,
-    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
-    TANGENT: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
+    TANGENT: tl.constexpr, WEIGHT: tl.constexpr,
 ):  # fmt: skip
     """The sums of a receiving row, in B channels."""
     row = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * B + tl.arange(0, B)
+    c = _channels(tl.program_id(1), B)
     s = tl.zeros((B,), out.dtype.element_ty)
     x, y, z = s, s, s
     begin, stop = tl.load(begins + row), tl.load(stops + row)
     slot = tl.load(slots + begin, mask=stop > begin, other=0).to(tl.int64)
     w, t_w = weight + slot * n_basis * (3 * C), t_weight + slot * n_basis * (3 * C)
     for start in range(begin, stop, E):
-        e = (start + tl.arange(0, E)).to(tl.int64)
-        is_edge = e < stop
+        place = start + tl.arange(0, E)
+        is_edge = place < stop
+        e = tl.minimum(place, stop - 1).to(tl.int64)
         inside = is_edge[:, None] & (c < C)[None, :]
         j = tl.load(neighbors + e, mask=is_edge, other=0)
         i = tl.load(atoms + e, mask=is_edge, other=0)
         dx, dy, dz = _vectors(dirs, e, 3, is_edge)
+        fs, fr, fv = _filters(basis, e, b_stride, w, c, n_basis, C)
         ps, pr, pv = _three(phi, j, 3 * C, C, c, inside)
         vx, vy, vz = _three(v, i, v_stride, C, c, inside)
-        fs, fr, fv = _filters(basis, e, b_stride, is_edge, w, c, n_basis, C, K, PRECISION)
         m, q = pr * fr, pv * fv
         if TANGENT:
             tx, ty, tz = _vectors(t_dirs, e, td_stride, is_edge)
             tps, tpr, tpv = _three(t_phi, j, tp_stride, C, c, inside)
             tvx, tvy, tvz = _three(t_v, i, tv_stride, C, c, inside)
             tfs, tfr, tfv = _filter_tangents(
-                basis, b_stride, t_basis, tb_stride, e, is_edge, w, t_w, c, n_basis,
-                C, K, WEIGHT, PRECISION,
+                basis, b_stride, t_basis, tb_stride, e, w, t_w, c, n_basis, C, WEIGHT
             )  # fmt: skip
             t_m, t_q = tpr * fr + pr * tfr, tpv * fv + pv * tfv
             s += tl.sum(tps * fs + ps * tfs, 0)
@@ -156,8 +145,8 @@ def by_sender(
     grad, phi, v, basis, dirs, weight, t_phi, t_v, t_basis, t_dirs, t_weight,
     rows, neighbors, atoms, slots, order, begins, stops, d_phi, d_v,
     n_basis, v_stride, tp_stride, tv_stride, b_stride, tb_stride, td_stride,
-    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr, K: tl.constexpr,
-    TANGENT: tl.constexpr, WEIGHT: tl.constexpr, PRECISION: tl.constexpr,
+    C: tl.constexpr, E: tl.constexpr, B: tl.constexpr,
+    TANGENT: tl.constexpr, WEIGHT: tl.constexpr,
     PHI: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     """The gradients of the row of a source in phi, of an atom in v, or of both where they are one.
@@ -165,7 +154,7 @@ def by_sender(
     The edges of a sender lie in the order of slots, of which a tile takes one at a time.
     """
     sender = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * B + tl.arange(0, B)
+    c = _channels(tl.program_id(1), B)
     a = tl.zeros((B,), phi.dtype.element_ty)
     s, r, u, x, y, z = a, a, a, a, a, a
     at, stop = tl.load(begins + sender), tl.load(stops + sender)
@@ -178,9 +167,7 @@ def by_sender(
         inside = is_edge[:, None] & (c < C)[None, :]
         matrix = slot.to(tl.int64) * n_basis * (3 * C)
         i = tl.load(atoms + e)
-        fs, fr, fv = _filters(
-            basis, e, b_stride, is_edge, weight + matrix, c, n_basis, C, K, PRECISION
-        )
+        fs, fr, fv = _filters(basis, e, b_stride, weight + matrix, c, n_basis, C)
         g = grad + tl.load(rows + e)[:, None] * (4 * C) + c[None, :]
         gs = tl.load(g, mask=inside, other=0.0)
         gx = tl.load(g + C, mask=inside, other=0.0)
@@ -189,8 +176,8 @@ def by_sender(
         hs, hr, hv, q = fs, fr, fv, fv
         if TANGENT:
             hs, hr, hv = _filter_tangents(
-                basis, b_stride, t_basis, tb_stride, e, is_edge,
-                weight + matrix, t_weight + matrix, c, n_basis, C, K, WEIGHT, PRECISION,
+                basis, b_stride, t_basis, tb_stride, e, weight + matrix, t_weight + matrix,
+                c, n_basis, C, WEIGHT,
             )  # fmt: skip
         if PHI:
             dx, dy, dz = _vectors(dirs, e, 3, is_edge)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton"),
@@ -72,28 +73,20 @@ def usage(code: Any, folder: Path) -> dict[str, int]:
 
 def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> list[Any]:
     """Every kernel, those of messages with each pair of switches for tangents."""
-    from hermnet.kernels.gpu_message import _TILES
+    from hermnet.kernels.gpu_message import _TILES, tile
 
-    is_long = dtype == "float64"
     found = []
     for tangent, weight in switches:
-        for name, (n_edges, columns, n_basis, num_warps) in _TILES.items():
+        for name in _TILES:
             if name == "by_piece" and weight:
                 continue
             module = "triton_message" if name in ("by_row", "by_sender") else "triton_filters"
-            tile = {"E": 16 if tangent or is_long else n_edges, "B": 16 if is_long else columns}
-            options = {
-                **tile,
-                "C": n_channels,
-                "K": n_basis or 32,
-                "PRECISION": "ieee" if is_long else EXACT,
-                "TANGENT": tangent,
-                "num_warps": 8 if is_long else num_warps,
-                "num_stages": 1,
-                **({"CHUNK": 512} if name == "by_piece" else {"WEIGHT": weight}),
-                **({"PHI": True, "V": True} if name == "by_sender" else {}),
-            }
-            found.append((module, name, dtype, options))
+            options = {**tile(name, getattr(torch, dtype), tangent, 21), "C": n_channels}
+            if "PRECISION" in options:
+                options["PRECISION"] = "ieee" if dtype == "float64" else EXACT
+            options |= {"CHUNK": 512} if name == "by_piece" else {"WEIGHT": weight}
+            options |= {"PHI": True, "V": True} if name == "by_sender" else {}
+            found.append((module, name, dtype, {**options, "TANGENT": tangent}))
     product = {"C": n_channels, "E": 32, "B": 32, "num_warps": 4}
     found += [("triton_convolution", name, dtype, product) for name in ("sums", "products")]
     return found + segment_cases(dtype)
