@@ -136,7 +136,8 @@ class Process:
     def __init__(self, package: str, python: str, server: Path = _SERVER) -> None:
         environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
         if package == "hermnet":
-            environment["PYTHONPATH"] = str(_SERVER.parents[2])
+            known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+            environment["PYTHONPATH"] = os.pathsep.join([str(_SERVER.parents[2]), *known])
         try:
             self._process = subprocess.Popen(
                 [python, str(server), package],

@@ -9,6 +9,7 @@ host, as loops over segments do, cannot be recorded and is called.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any, NamedTuple
@@ -100,7 +101,8 @@ def repeated(function: Callable[..., Any], *arguments: Any) -> Callable[[], None
     graph = torch.cuda.CUDAGraph()
     kept: Recording = {}
     try:
-        with recording(kept), torch.cuda.graph(graph):
+        with recording(kept), warnings.catch_warnings(), torch.cuda.graph(graph):
+            warnings.simplefilter("ignore")  # a graph is empty where recording fails
             action()
     except RuntimeError:
         torch.cuda.synchronize()

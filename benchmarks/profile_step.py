@@ -5,6 +5,7 @@ A recipe is trained for some steps as `hermnet fit` would, with its callbacks. T
 - how long each part of a step takes: the median over steps, by Lightning's own clock;
 - which operators make the host look at a number or a size of the device (`counting.LOOKS`), and
   from which line: on an accelerator each of them waits for everything that was asked before;
+- on a GPU, which lines waited for it in fact, as torch tells when it is asked to;
 - which operators take most of the time.
 
     python benchmarks/profile_step.py --set data.batch_size=10
@@ -15,6 +16,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +132,35 @@ def looks_of_a_step(recipe: Recipe, n_steps: int) -> tuple[list[str], Looks]:
     return lines or ["     none"], looks
 
 
+class Waits:
+    """Remembers, inside the ``with`` block, which lines waited for the GPU."""
+
+    def __init__(self) -> None:
+        self.places: Counter[str] = Counter()
+        self._catcher = warnings.catch_warnings(record=True)
+
+    def __enter__(self) -> None:
+        self._caught = self._catcher.__enter__()
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+
+    def __exit__(self, *_: object) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+        self._catcher.__exit__(None, None, None)
+        for warning in self._caught or ():
+            if "synchronizing" in str(warning.message):
+                self.places[f"{'/'.join(Path(warning.filename).parts[-3:])}:{warning.lineno}"] += 1
+
+
+def waits_of_a_step(recipe: Recipe, n_steps: int) -> list[str]:
+    """How often and where the host waited for the GPU, per step."""
+    waits = Waits()
+    with scratch() as folder:
+        train(recipe, folder, Watching(waits, n_steps), None)
+    lines = [f"{n / n_steps:9.2f}  {place}" for place, n in waits.places.most_common()]
+    return lines or ["     none"]
+
+
 def operators(recipe: Recipe, n_steps: int, n_shown: int = 15) -> list[str]:
     """The operators that take most time, by their own time per step."""
     profiled = profile(activities=[ProfilerActivity.CPU])
@@ -145,26 +176,23 @@ def operators(recipe: Recipe, n_steps: int, n_shown: int = 15) -> list[str]:
     ]
 
 
-def report(recipe: Recipe, given: Any) -> str:
-    """All as text."""
-    n = given.rounds
+def report(recipe: Recipe, given: Any) -> Iterator[str]:
+    """All lines, those of each section as soon as they are known."""
+    n, has_gpu = given.rounds, torch.cuda.is_available()
+    about = machine(given.threads, torch.device("cuda" if has_gpu else "cpu"))
+    where = about.get("gpu", f"{about['cpu']}, {given.threads} thread(s)")
+    yield f"{recipe.name} {' '.join(given.set)}, {where}"
+    yield "\nMilliseconds of the parts of a step (median; outer ones hold inner ones)"
+    yield from parts_of_a_step(recipe, n)
+    if has_gpu:
+        yield "\nWaits for the GPU per step"
+        yield from waits_of_a_step(recipe, n)
+        return
     looks, traffic = looks_of_a_step(recipe, n)
-    about = machine(given.threads, torch.device("cpu"))
-    return "\n".join(
-        [
-            f"{recipe.name} {' '.join(given.set)}, {about['cpu']}, {given.threads} thread(s)",
-            "",
-            "Milliseconds of the parts of a step (median; outer ones hold inner ones)",
-            *parts_of_a_step(recipe, n),
-            "",
-            f"Looks at the device per step, of {traffic.calls / n:.0f} operators",
-            *looks,
-            "",
-            "Milliseconds of operators per step, by their own time",
-            *operators(recipe, n),
-            "",
-        ]
-    )
+    yield f"\nLooks at the device per step, of {traffic.calls / n:.0f} operators"
+    yield from looks
+    yield "\nMilliseconds of operators per step, by their own time"
+    yield from operators(recipe, n)
 
 
 def main() -> None:
@@ -177,10 +205,12 @@ def main() -> None:
     shown = ["trainer.enable_progress_bar=false", "trainer.logger=false"]
     size = [f"trainer.max_steps={_SKIPPED + given.rounds}", "trainer.max_epochs=1000"]
     recipe = resolve(given.config, [*given.set, *shown, *size])
-    text = report(recipe, given)
-    print(text)
+    lines = []
+    for line in report(recipe, given):
+        print(line, flush=True)
+        lines.append(line)
     path = given.output or Path(__file__).parent / "results" / "profile_step.txt"
-    path.write_text(text, encoding="utf-8")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"written: {path}")
 
 

@@ -14,7 +14,7 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -68,7 +68,7 @@ def _many_elements(n_elements: int) -> AtomicGraph:
 AXES = {
     "atoms": Axis(
         "atoms",
-        tuple(8 * n**3 for n in (2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 27, 30)),
+        tuple(8 * n**3 for n in (2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 27, 30, 40, 54, 64)),
         lambda n_atoms: silicon(round((n_atoms / 8) ** (1 / 3))),
         {form: lambda _, form=form: _none(form) for form in ("compiled", "eager")},
     ),
@@ -114,12 +114,11 @@ def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, f
         process.close()
 
 
-def follow(axis: Axis, line: str, given: Any, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The points of a line by task, as far as time and memory allow."""
-    found: dict[str, list[dict[str, Any]]] = {task: [] for task in given.tasks}
+def follow(axis: Axis, line: str, given: Any, folder: Path) -> Iterator[dict[str, Any]]:
+    """A point after another by task, as far as time and memory allow."""
     for value in axis.values:
-        if given.up_to and value > given.up_to:
-            break
+        if value > (given.up_to or value) or value < (given.starting or 0):
+            continue
         graph = axis.graph(value)
         file = folder / "graph.npz"
         save(graph, file)
@@ -127,17 +126,16 @@ def follow(axis: Axis, line: str, given: Any, folder: Path) -> dict[str, list[di
             rows = point(axis.lines[line](value), file, given)
         except Refused as reason:
             print(f"{axis.name:9s} {value:6d}  {line:17s} {reason}", flush=True)
-            break
-        size = {"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges}
+            return
         for task, row in rows.items():
-            found[task].append({**size, **row})
             told = f"{row['seconds']:9.3f} s {row['bytes'] / 1e9:7.3f} GB"
             print(f"{axis.name:9s} {value:6d}  {line:17s} {task:13s} {told}", flush=True)
+        size = {"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges}
+        yield {task: {**size, **row} for task, row in rows.items()}
         growth = axis.values[min(axis.values.index(value) + 1, len(axis.values) - 1)] / value
         seconds, held = (growth * max(r[key] for r in rows.values()) for key in _LIMITED)
         if seconds > given.limit or held > given.memory * 1e9:
-            break
-    return found
+            return
 
 
 def exponent(points: Iterable[dict[str, Any]], key: str) -> float:
@@ -163,6 +161,7 @@ def main() -> None:
     options.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options.add_argument("--limit", type=float, default=20.0, help="seconds of a call (20)")
     options.add_argument("--memory", type=float, default=8.0, help="GB of a call (8)")
+    options.add_argument("--starting", type=int, help="smallest value of an axis")
     options.add_argument("--up-to", type=int, help="largest value of an axis")
     given = options.parse_args()
     torch.set_num_threads(given.threads)
@@ -173,13 +172,16 @@ def main() -> None:
         for name in given.axes:
             axis = AXES[name]
             lines: dict[str, Any] = found["axes"].get(name, {}).get("lines", {})
-            for line in (line for line in axis.lines if re.search(given.lines, line)):
-                for task, points in follow(axis, line, given, Path(folder)).items():
-                    slopes = {key: exponent(points, key) for key in _LIMITED}
-                    lines[f"{task}, {line}"] = {"points": points, "exponents": slopes}
             found["axes"][name] = {"counts": axis.name, "lines": lines, "clock": given.clock}
             found["axes"][name]["machine"] = about
-            write(path, "scale", found)
+            for line in (line for line in axis.lines if re.search(given.lines, line)):
+                points: dict[str, list[dict[str, Any]]] = {task: [] for task in given.tasks}
+                for rows in follow(axis, line, given, Path(folder)):
+                    for task, row in rows.items():
+                        points[task].append(row)
+                        slopes = {key: exponent(points[task], key) for key in _LIMITED}
+                        lines[f"{task}, {line}"] = {"points": points[task], "exponents": slopes}
+                    write(path, "scale", found)
 
 
 if __name__ == "__main__":

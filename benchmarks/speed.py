@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,29 +95,67 @@ class Rival:
         self._process.close()
 
 
-def measure(
-    group: list[Contender], environments: dict[str, str], request: dict, options: Any
-) -> dict[str, Any]:
-    """Rounds of all contenders that start, until there are enough or the time is over."""
-    rivals, found = [], {}
-    for contender in group:
-        try:
-            rivals.append(Rival(contender, environments, request, options.clock))
-            found[contender.name] = rivals[-1].found
-        except Refused as reason:
-            found[contender.name] = {"refused": str(reason)}
-            print(f"  {contender.name}: {reason}", flush=True)
-    for task in TASKS:
-        end = time.perf_counter() + options.seconds
-        for index in range(options.rounds):
-            if index >= 3 and time.perf_counter() > end:
-                break
-            first = index % max(1, len(rivals))
-            for rival in rivals[first:] + rivals[:first]:
-                rival.once(task)
-    for rival in rivals:
-        rival.finish()
-    return found
+class Job:
+    """A group of contenders on a structure.
+
+    Args:
+        group: name of the group.
+        case: name of the structure.
+        folder: where the structure is left for the contenders.
+        given: what the command line says.
+    """
+
+    def __init__(self, group: str, case: str, folder: Path, given: Any) -> None:
+        self.group, self.case, self._given = group, case, given
+        graph = CASES[case]()
+        self.sizes = {"atoms": graph.n_atoms, "edges": graph.n_edges}
+        self._file = folder / f"{slug(case)}.npz"
+        save(graph, self._file)
+        self._chosen = [c for c in GROUPS[group] if re.search(given.only or "", c.name)]
+        self.rivals: list[Rival] = []
+        self.found: dict[str, Any] = {}
+
+    def start(self, pool: Executor) -> list[Future[Rival]]:
+        """Begin to start all contenders."""
+        given = self._given
+        request = {"file": str(self._file), "threads": given.threads, "device": given.device}
+        known = environments(given.peer)
+        return [pool.submit(Rival, c, known, request, given.clock) for c in self._chosen]
+
+    def wait(self, starting: list[Future[Rival]]) -> None:
+        """Wait for all contenders; those that do not start are said so."""
+        size = ", ".join(f"{n} {what}" for what, n in self.sizes.items())
+        print(f"{self.group}, {self.case}: {size}", flush=True)
+        for contender, future in zip(self._chosen, starting, strict=True):
+            try:
+                self.rivals.append(future.result())
+                self.found[contender.name] = self.rivals[-1].found
+            except Refused as reason:
+                self.found[contender.name] = {"refused": str(reason)}
+                print(f"  {contender.name}: {reason}", flush=True)
+
+    def measure(self) -> None:
+        """Rounds of all contenders, until there are enough or the time is over."""
+        for task in TASKS:
+            end = time.perf_counter() + self._given.seconds
+            for index in range(self._given.rounds):
+                if index >= 3 and time.perf_counter() > end:
+                    break
+                first = index % max(1, len(self.rivals))
+                for rival in self.rivals[first:] + self.rivals[:first]:
+                    rival.once(task)
+
+    def finish(self, pool: Executor, folder: Path) -> None:
+        """Memory and counts, the ends of all processes, a table and a file."""
+        given, device = self._given, torch.device(self._given.device)
+        for _ in pool.map(Rival.finish, self.rivals):
+            pass
+        show(self.found)
+        limits = ceilings(device, given.clock)
+        about = {"rounds": given.rounds, "clock": given.clock, "case": self.case, **self.sizes}
+        about |= {"machine": machine(given.threads, device), "group": self.group}
+        content = {**about, "ceilings": limits, "contenders": self.found}
+        write(folder / f"{slug(self.group)}_{slug(self.case)}.json", "speed", content)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -146,31 +185,30 @@ def main() -> None:
     """Run, print, save one file for each group and case."""
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--groups", nargs="+", choices=list(GROUPS), default=list(GROUPS))
-    options.add_argument("--cases", nargs="+", choices=list(CASES), help="(those of the group)")
+    options.add_argument(
+        "--cases", nargs="+", choices=list(CASES), help="of those of the groups (all)"
+    )
     options.add_argument("--peer", nargs="+", default=[], metavar="NAME=PYTHON", help="(none)")
     options.add_argument("--only", help="regular expression that names of contenders match")
     options.add_argument("--seconds", type=float, default=60.0, help="of rounds of a task (60)")
+    options.add_argument(
+        "--at-once",
+        type=int,
+        help="how many contenders start at once, of all cases, which takes memory (one by one)",
+    )
     given = options.parse_args()
     torch.set_num_threads(given.threads)
-    known, device = environments(given.peer), torch.device(given.device)
-    about = {"rounds": given.rounds, "clock": given.clock}
-    about["machine"] = machine(given.threads, device)
     folder = given.output or Path(__file__).parent / "results" / "speed"
-    with tempfile.TemporaryDirectory() as scratch:
-        for group in given.groups:
-            for case in given.cases or CHOSEN[group]:
-                graph = CASES[case]()
-                file = Path(scratch) / f"{slug(case)}.npz"
-                save(graph, file)
-                print(f"{group}, {case}: {graph.n_atoms} atoms, {graph.n_edges} edges", flush=True)
-                chosen = [c for c in GROUPS[group] if re.search(given.only or "", c.name)]
-                request = {"file": str(file), "threads": given.threads, "device": given.device}
-                limits = ceilings(device, given.clock)
-                found = measure(chosen, known, request, given)
-                show(found)
-                sizes = {"atoms": graph.n_atoms, "edges": graph.n_edges, "group": group}
-                content = {**about, "case": case, **sizes, "ceilings": limits, "contenders": found}
-                write(folder / f"{slug(group)}_{slug(case)}.json", "speed", content)
+    pairs = [(g, c) for g in given.groups for c in CHOSEN[g] if c in (given.cases or CASES)]
+    if not pairs:
+        options.error(f"none of {given.cases} is a case of {given.groups}")
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(given.at_once or 1) as pool:
+        jobs = (Job(group, case, Path(scratch), given) for group, case in pairs)
+        started = ((job, job.start(pool)) for job in jobs)
+        for job, starting in list(started) if given.at_once else started:
+            job.wait(starting)
+            job.measure()
+            job.finish(pool, folder)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHUNK = 512  # rows of a partial sum
+CHUNK = 256  # rows of a partial sum
 
 
 @triton.jit

@@ -98,7 +98,7 @@ def segment_matmul(rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
     out = rows.new_empty(n_rows, n_out)
     if out.numel() == 0:
         return out
-    M = _block(n_rows // n_segments, 32)  # short segments leave long blocks empty
+    M = _block(n_rows // n_segments, 64)  # short segments leave long blocks empty
     N, K = _block(n_out, 32), _block(n_in, 32)
     grid = (triton.cdiv(n_rows, M), triton.cdiv(n_out, N))
     _matmul[grid](
@@ -115,10 +115,10 @@ def segment_outer(rows: Tensor, others: Tensor, offsets: Tensor) -> Tensor:
         return rows.new_zeros(n_segments, n_in, n_out)
     ends = offsets.contiguous()
     parts = room(n_rows, n_segments, (n_in, n_out), rows)
-    M, N = _block(n_in, 32), _block(n_out, 32)
+    M, N = _block(n_in, 64), _block(n_out, 32)
     grid = (triton.cdiv(n_rows, CHUNK), triton.cdiv(n_in, M), triton.cdiv(n_out, N))
     _outer[grid](
         rows, others, ends, parts, n_rows, n_segments, n_in, n_out,
-        *rows.stride(), *others.stride(), CHUNK=CHUNK, M=M, N=N, K=32, **_options(rows.dtype),
+        *rows.stride(), *others.stride(), CHUNK=CHUNK, M=M, N=N, K=64, **_options(rows.dtype),
     )  # fmt: skip
     return sum_pieces(parts, ends, rows.dtype)

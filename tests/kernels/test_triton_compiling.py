@@ -1,4 +1,4 @@
-"""Kernels in Triton, compiled for GPUs that need not be there: they compile, and spill nothing."""
+"""Kernels in Triton, compiled for GPUs that need not be there: they compile, and spill little."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def usage(code: Any, folder: Path) -> dict[str, int]:
 
 def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> list[Any]:
     """Every kernel, those of messages with each pair of switches for tangents."""
-    from hermnet.kernels.gpu_message import _TILES, tile
+    from hermnet.kernels.gpu_message import _TILES, CHUNK, tile
 
     found = []
     for tangent, weight in switches:
@@ -84,7 +84,7 @@ def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> lis
             options = {**tile(name, getattr(torch, dtype), tangent, 21), "C": n_channels}
             if "PRECISION" in options:
                 options["PRECISION"] = "ieee" if dtype == "float64" else EXACT
-            options |= {"CHUNK": 512} if name == "by_piece" else {"WEIGHT": weight}
+            options |= {"CHUNK": CHUNK} if name == "by_piece" else {"WEIGHT": weight}
             options |= {"PHI": True, "V": True} if name == "by_sender" else {}
             found.append((module, name, dtype, {**options, "TANGENT": tangent}))
     product = {"C": n_channels, "E": 32, "B": 32, "num_warps": 4}
@@ -95,26 +95,32 @@ def cases(dtype: str, n_channels: int, switches: list[tuple[bool, bool]]) -> lis
 def segment_cases(dtype: str) -> list[Any]:
     import triton.language as tl
 
+    from hermnet.kernels.triton_parts import CHUNK
+
     acc = tl.float64 if dtype == "float64" else tl.float32
     exact = {"bfloat16": "tf32", "float64": "ieee"}.get(dtype, EXACT)
-    block = {"M": 32, "N": 32, "K": 32, "ACC": acc, "PRECISION": exact}
-    launch = {**block, "CHUNK": 512, "num_warps": 4, "num_stages": 1}
+    launch = {"ACC": acc, "PRECISION": exact, "num_warps": 4, "num_stages": 1}
+    outer = {"M": 64, "N": 32, "K": 64, "CHUNK": CHUNK}
     return [
-        ("triton_segments", "_matmul", dtype, launch),
-        ("triton_segments", "_outer", dtype, launch),
-        ("triton_parts", "_sum_pieces", dtype, {"CHUNK": 512, "T": 16, "N": 128, "num_warps": 4}),
+        ("triton_segments", "_matmul", dtype, {**launch, "M": 64, "N": 32, "K": 32}),
+        ("triton_segments", "_outer", dtype, {**launch, **outer}),
+        ("triton_parts", "_sum_pieces", dtype, {"CHUNK": CHUNK, "T": 16, "N": 128, "num_warps": 4}),
     ]
 
 
 @pytest.mark.parametrize(("capability", "n_channels"), [(80, 128), (90, 64)])
-def test_what_a_step_in_float32_uses_compiles_and_spills_nothing(
+def test_what_a_step_in_float32_uses_compiles_and_spills_little(
     capability: int, n_channels: int, tmp_path: Path
 ):
+    from hermnet.kernels.gpu_message import _PRODUCTS
+
     for module, name, dtype, options in cases(
         "float32", n_channels, [(False, False), (True, False)]
     ):
         code = compiled(module, name, dtype, capability, options)
-        assert usage(code, tmp_path)["spilled"] == 0, (name, options)
+        # tiles of products were fastest where they just do not fit
+        allowed = 512 if name in _PRODUCTS else 0
+        assert usage(code, tmp_path)["spilled"] <= allowed, (name, options)
 
 
 def test_bfloat16_compiles(tmp_path: Path):
