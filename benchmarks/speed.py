@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -83,7 +84,10 @@ class Rival:
         """What was found, memory and counts included; ends the process."""
         for task in TASKS:
             memory = self._process.ask("memory", task=task)["bytes"]
-            counts = self._process.ask("count", task=task)
+            try:
+                counts = self._process.ask("count", task=task)
+            except Refused:  # some compiled code cannot be run operator by operator
+                counts = {"flops": 0, "bytes": 0}
             rounds = self.seconds[task]
             self.found[task] = {"seconds": median(rounds), "rounds": rounds, "memory": memory}
             self.found[task] |= {f"counted {name}": value for name, value in counts.items()}
@@ -122,8 +126,8 @@ class Job:
         known = environments(given.peer)
         return [pool.submit(Rival, c, known, request, given.clock) for c in self._chosen]
 
-    def wait(self, starting: list[Future[Rival]]) -> None:
-        """Wait for all contenders; those that do not start are said so."""
+    def collect(self, starting: list[Future[Rival]]) -> None:
+        """Take all contenders, once they have started; those that do not are said so."""
         size = ", ".join(f"{n} {what}" for what, n in self.sizes.items())
         print(f"{self.group}, {self.case}: {size}", flush=True)
         for contender, future in zip(self._chosen, starting, strict=True):
@@ -131,8 +135,7 @@ class Job:
                 self.rivals.append(future.result())
                 self.found[contender.name] = self.rivals[-1].found
             except Refused as reason:
-                self.found[contender.name] = {"refused": str(reason)}
-                print(f"  {contender.name}: {reason}", flush=True)
+                self._refuse(contender, reason)
 
     def measure(self) -> None:
         """Rounds of all contenders, until there are enough or the time is over."""
@@ -143,7 +146,19 @@ class Job:
                     break
                 first = index % max(1, len(self.rivals))
                 for rival in self.rivals[first:] + self.rivals[:first]:
-                    rival.once(task)
+                    self._once(rival, task)
+
+    def _once(self, rival: Rival, task: str) -> None:
+        try:
+            rival.once(task)
+        except Refused as reason:
+            self._refuse(rival.contender, reason)
+            self.rivals.remove(rival)
+            rival.close()
+
+    def _refuse(self, contender: Contender, reason: Refused) -> None:
+        self.found[contender.name] = {"refused": str(reason)}
+        print(f"  {contender.name}: {reason}", flush=True)
 
     def finish(self, pool: Executor, folder: Path) -> None:
         """Memory and counts, the ends of all processes, a table and a file."""
@@ -204,9 +219,12 @@ def main() -> None:
         options.error(f"none of {given.cases} is a case of {given.groups}")
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(given.at_once or 1) as pool:
         jobs = (Job(group, case, Path(scratch), given) for group, case in pairs)
-        started = ((job, job.start(pool)) for job in jobs)
-        for job, starting in list(started) if given.at_once else started:
-            job.wait(starting)
+        started: Iterable[Any] = ((job, job.start(pool)) for job in jobs)
+        if given.at_once:
+            started = list(started)
+            wait([future for _, starting in started for future in starting])
+        for job, starting in started:
+            job.collect(starting)
             job.measure()
             job.finish(pool, folder)
 
