@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hermnet.kernels.first_use import precision
 from hermnet.kernels.triton_filters import by_direction, by_edge, by_piece
-from hermnet.kernels.triton_groups import groups, slots_of
+from hermnet.kernels.triton_groups import groups, pieces, slots_of
 from hermnet.kernels.triton_message import by_row, by_sender
 from hermnet.kernels.triton_parts import CHUNK, room, sum_pieces
 
@@ -157,28 +157,36 @@ def _gradients(call: _Call, grad: Tensor, needs: int) -> Results:
 
 
 def _by_sender(call: _Call, grad: Tensor, for_phi: bool, for_v: bool) -> tuple[Tensor, Tensor]:
-    phi, v, basis, _, weight = call.inputs
-    options = _options("by_sender", call)
-    n_blocks = triton.cdiv(options["C"], options["B"])
-    d_phi = phi.new_empty(phi.shape if for_phi else 0)
-    d_v = v.new_empty(v.shape if for_v else 0)
-    steps = call.steps
+    phi, v = call.inputs[:2]
     # Sources that are the atoms themselves: one pass for both.
-    together = call.neighbors.data_ptr() == call.atoms.data_ptr() and len(phi) == len(v)
-    passes = [(call.neighbors, len(phi), for_phi, for_v)] if together else [
-        (call.neighbors, len(phi), for_phi, False), (call.atoms, len(v), False, for_v),
-    ]  # fmt: skip
-    for keys, n, PHI, V in passes:
-        if not (PHI or V):
-            continue
-        of_sender = groups(keys, n, runs=False)
-        by_sender[(n, n_blocks)](
-            grad, *call.inputs, *call.tangents, call.rows, call.neighbors, call.atoms, call.slots,
-            of_sender.order, of_sender.begins, of_sender.stops, d_phi, d_v,
-            weight.shape[1], *steps[:3], basis.stride(0), *steps[3:5],
-            PHI=PHI, V=V, **options,
-        )  # fmt: skip
+    if call.neighbors.data_ptr() == call.atoms.data_ptr() and len(phi) == len(v):
+        return _of_keys(call, grad, (call.neighbors, len(phi)), for_phi, for_v)
+    d_phi, _ = _of_keys(call, grad, (call.neighbors, len(phi)), for_phi, False)
+    _, d_v = _of_keys(call, grad, (call.atoms, len(v)), False, for_v)
     return d_phi, d_v
+
+
+def _of_keys(
+    call: _Call, grad: Tensor, keys: tuple[Tensor, int], for_phi: bool, for_v: bool
+) -> tuple[Tensor, Tensor]:
+    phi, v, basis, _, weight = call.inputs
+    if not (for_phi or for_v):
+        return phi.new_empty(0), v.new_empty(0)
+    options, steps = _options("by_sender", call), call.steps
+    of_key = pieces(*keys, runs=False)
+    order, begins, stops = of_key.groups.order, of_key.groups.begins, of_key.groups.stops
+    d_phi = phi.new_empty((len(begins), phi.shape[1]) if for_phi else 0)
+    d_v = v.new_empty((len(begins), *v.shape[1:]) if for_v else 0)
+    by_sender[(len(begins), triton.cdiv(options["C"], options["B"]))](
+        grad, *call.inputs, *call.tangents, call.rows, call.neighbors, call.atoms, call.slots,
+        order, begins, stops, d_phi, d_v,
+        weight.shape[1], *steps[:3], basis.stride(0), *steps[3:5],
+        PHI=for_phi, V=for_v, **options,
+    )  # fmt: skip
+    return (
+        of_key.summed(d_phi) if for_phi else d_phi,
+        of_key.summed(d_v) if for_v else d_v,
+    )
 
 
 def _by_edge(call: _Call, grad: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hermnet.kernels.triton_groups import groups
+from hermnet.kernels.triton_groups import pieces
 
 _TILE = {"E": 32, "B": 32, "num_warps": 4}  # edges and channels
 
@@ -44,15 +44,16 @@ def products(a, b, to, from_, out, n_edges, C: tl.constexpr, E: tl.constexpr, B:
 def product_sum(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, n: int, runs: bool) -> Tensor:
     """See `hermnet.kernels.convolution`."""
     n_channels = a.shape[1]
-    out = a.new_empty(n, n_channels)
-    if out.numel() == 0 or len(to) == 0:
-        return out.zero_()
+    if n * n_channels == 0 or len(to) == 0:
+        return a.new_zeros(n, n_channels)
     a, b, from_ = a.contiguous(), b.contiguous(), from_.contiguous()
-    of_row = groups(to, n, runs)
-    sums[(n, triton.cdiv(n_channels, _TILE["B"]))](
-        a, b, from_, of_row.order, of_row.begins, of_row.stops, out, C=n_channels, **_TILE
+    of_row = pieces(to, n, runs)
+    begins, stops, order = of_row.groups
+    out = a.new_empty(len(begins), n_channels)
+    sums[(len(begins), triton.cdiv(n_channels, _TILE["B"]))](
+        a, b, from_, order, begins, stops, out, C=n_channels, **_TILE
     )
-    return out
+    return of_row.summed(out)
 
 
 def edge_product(a: Tensor, b: Tensor, to: Tensor, from_: Tensor, runs: bool) -> Tensor:

@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hermnet.kernels.recording import made_once
+from hermnet.kernels.triton_parts import sum_pieces
 
+_PIECE = 64  # edges that one program adds up where a key has many
+_MANY = 2 * _PIECE  # edges of a key, on average
 _kept: Any = WeakIdKeyDictionary()
 
 
@@ -36,6 +39,42 @@ def groups(keys: Tensor, n: int, runs: bool) -> Groups:
     """
     found: Groups = _remembered(keys, ("groups", n, runs), lambda: _groups(keys, n, runs))
     return found
+
+
+class Pieces(NamedTuple):
+    """The edges of each key, in pieces where they are many."""
+
+    groups: Groups  # of pieces
+    ends: (
+        Tensor | None
+    )  # (n,) int32, where the edges of each key end; None where they are one piece
+
+    def summed(self, parts: Tensor) -> Tensor:
+        """The sums of the pieces (n_pieces, ...) as those of the keys (n, ...)."""
+        return parts if self.ends is None else sum_pieces(parts, self.ends, parts.dtype, _PIECE)
+
+
+def pieces(keys: Tensor, n: int, runs: bool) -> Pieces:
+    """`groups` for sums by key, of which each program makes one.
+
+    One atom of each element sends for all where features are those of elements: few keys, and all
+    edges are theirs.
+    """
+    if keys.shape[0] <= _MANY * n:
+        return Pieces(groups(keys, n, runs), None)
+    of_key = groups(keys, n, runs=False)  # where edges of a key stand together, keys may fall
+    found: Pieces = _remembered(keys, ("pieces", n), lambda: _pieces(of_key))
+    return found
+
+
+def _pieces(of_key: Groups) -> Pieces:
+    """Begins of keys and of every `_PIECE`-th edge, sorted: in places as `sum_pieces` has them."""
+    n_edges = of_key.order.shape[0]
+    ends = of_key.stops.cummax(0).values
+    every = torch.arange(0, n_edges, _PIECE, dtype=torch.int32, device=ends.device)
+    begins = torch.sort(torch.cat((every, ends[:-1]))).values
+    stops = torch.cat((begins[1:], ends[-1:]))
+    return Pieces(Groups(begins, stops, of_key.order), ends)
 
 
 def slots_of(ends: Tensor, n_edges: int) -> Tensor:

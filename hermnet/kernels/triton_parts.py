@@ -53,10 +53,10 @@ def room(rows: int, n_segments: int, shape: tuple[int, ...], like: Tensor) -> Te
     return like.new_empty(triton.cdiv(rows, CHUNK) + n_segments, *shape, dtype=dtype)
 
 
-def sum_pieces(parts: Tensor, ends: Tensor, dtype: torch.dtype) -> Tensor:
-    """Partial sums (n_pieces + n_segments, ...) as (n_segments, ...)."""
+def sum_pieces(parts: Tensor, ends: Tensor, dtype: torch.dtype, chunk: int = CHUNK) -> Tensor:
+    """Partial sums (n_pieces + n_segments, ...) of `chunk` rows as (n_segments, ...)."""
     out = parts.new_empty(ends.shape[0], *parts.shape[1:], dtype=dtype)
     size = out[0].numel()
     grid = (ends.shape[0], triton.cdiv(size, 128))
-    _sum_pieces[grid](parts, ends, out, size, CHUNK=CHUNK, T=16, N=128)
+    _sum_pieces[grid](parts, ends, out, size, CHUNK=chunk, T=16, N=128)
     return out

@@ -143,6 +143,28 @@ def test_weights_of_more_edges_than_a_piece_holds():
 
 
 @here
+def test_few_senders_of_many_edges():
+    e, x = edges(400), [t.detach() for t in inputs(400, 4)]
+    e, x[0], x[1] = e._replace(neighbors=torch.randint(0, 2, (400,))), x[0][:3], x[1][:, 1:4]
+    grad = torch.randn(N_ROWS, 4, 4, dtype=torch.float64)
+    expected = plain_message.message_first(grad, *x, *e, 0b00001)
+    found = OPS.message_first(grad.to(DEVICE), *moved(x), *moved(e), 0b00001)
+    compare(list(found), list(expected), 1e-10)
+
+
+@here
+def test_products_of_few_senders_of_many_edges():
+    rows, senders = torch.sort(torch.randint(0, 7, (600,)))[0], torch.randint(1, 3, (600,))
+    values, weights, grad = torch.randn(4, 5), torch.randn(600, 5), torch.randn(7, 5)
+    expected = convolution._plain_sum(grad, weights, senders, rows, 4, False)
+    found = OPS.product_sum(*moved((grad, weights, senders, rows)), 4, False)
+    compare([found], [expected.double()], 1e-5)
+    expected = convolution._plain_sum(values, weights, rows, senders, 7, True)
+    found = OPS.product_sum(*moved((values, weights, rows, senders)), 7, True)
+    compare([found], [expected.double()], 1e-5)
+
+
+@here
 @pytest.mark.parametrize("n_edges", [50, 1])
 def test_products_of_gathered_rows(n_edges: int):
     rows = torch.sort(torch.randint(0, 7, (n_edges,)))[0]
