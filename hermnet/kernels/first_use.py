@@ -87,6 +87,7 @@ class FirstUse:
         self._name = name
         self._plain = plain
         self._known: set[Hashable] = set()
+        self._too_long = float("inf")  # rows, of which the plain form does not fit into memory
 
     def __call__(self, *arguments: Any) -> Any:
         """Call it."""
@@ -95,7 +96,7 @@ class FirstUse:
             return self._plain(*arguments)
         key = (*_kind(arguments), arguments[-1] if self._by_last else None)
         with torch.cuda.device(tensors[0].device):
-            if key in self._known:
+            if key in self._known or _n_rows(tensors) >= self._too_long:
                 return self._fast(*arguments)
             if torch.cuda.is_current_stream_capturing():  # no place to compare: nothing may wait
                 return self._plain(*arguments)
@@ -108,6 +109,8 @@ class FirstUse:
         try:
             expected = self._plain(*arguments)
         except torch.OutOfMemoryError:  # tensors per edge and channel need not fit
+            tensors = [t for t in arguments if isinstance(t, Tensor)]
+            self._too_long = min(self._too_long, _n_rows(tensors))
             return self._fast(*arguments)
         try:
             with warnings.catch_warnings():
@@ -132,6 +135,10 @@ class FirstUse:
         text = "no kernels in Triton for %s on %s, going on with those of torch: %s"
         _LOG.warning(text, first.dtype, first.device, reason)
         return result
+
+
+def _n_rows(tensors: Sequence[Tensor]) -> int:
+    return max(t.shape[0] for t in tensors)
 
 
 def _kind(arguments: Sequence[Any]) -> tuple[Hashable, ...]:

@@ -153,12 +153,17 @@ def test_nothing_is_compared_while_a_graph_is_captured(monkeypatch: pytest.Monke
 def test_what_is_too_large_to_compare_is_computed_all_the_same(monkeypatch: pytest.MonkeyPatch):
     calls = Calls(monkeypatch)
 
+    tried = []
+
     def too_large(x: Tensor, switch: bool) -> Tensor:
+        tried.append(len(x))
         raise torch.OutOfMemoryError("too large")
 
     monkeypatch.setattr(calls.checked, "_plain", too_large)
-    x = torch.randn(4, 3)
-    assert torch.equal(calls.checked(x, True), 2 * x)
+    for n in (4, 4, 5, 3):
+        x = torch.randn(n, 3)
+        assert torch.equal(calls.checked(x, True), 2 * x)
+    assert tried == [4, 3], "what is as long as what did not fit is not tried again"
 
 
 def test_where_there_is_no_gpu_it_is_not_served():
