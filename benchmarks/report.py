@@ -278,6 +278,8 @@ def main() -> None:
         "threads": lambda: threads_table(given.results),
         "speed": lambda: speed_tables(found),
         "scale": lambda: scale_table(given.results),
+        "gpu": lambda: speed_tables(read(given.results / "gpu")),
+        "gpu scale": lambda: scale_table(given.results / "gpu"),
     }
     text = given.page.read_text(encoding="utf-8")
     given.page.write_text(filled(text, parts), encoding="utf-8")

@@ -26,7 +26,7 @@ _SEEN = 3  # calls of a size before it is recorded
 _KEPT = 8  # recorded sizes; a training step's tensors stay in memory for each
 _IDLE = 64  # calls after which a size that has not come makes room for another
 _COUNTED = 4096  # sizes whose calls are counted
-_LARGEST = 30_000  # rows of an input; longer kernels hide their launches
+_LARGEST = 200_000  # rows of an input; longer kernels hide their launches
 _OTHERS = "thread_local"  # other threads, such as those that load data, go on meanwhile
 _WARM_UP = 2  # calls before recording, on a stream of its own
 
