@@ -36,12 +36,12 @@ class Copies:
 
 
 @dataclass(frozen=True)
-class Back:
-    """The way back of edges that stand for their reverses too, see `hermnet.two_way`."""
+class BothWays:
+    """Edges that stand for their reverses too, see `hermnet.two_way`: there, then back."""
 
-    rows: Tensor  # (n_relational_edges,) int64, as `side_centers`; `n_rows` where nothing goes back
-    neighbors: Tensor  # (n_relational_edges,) int64, into sources
-    neighbor_kinds: Tensor  # (n_relational_edges,) int64, into kinds
+    side_centers: Tensor  # (n_relational_edges, 2) int64; `n_rows` where nothing goes back
+    neighbors: Tensor  # (n_relational_edges, 2) int64, into sources
+    neighbor_kinds: Tensor  # (n_relational_edges, 2) int64, into kinds
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Expansion:
     side_rows: Tensor  # (n_receivers, n_sides) int64, rows of sums taken apart by side
     side_centers: Tensor  # (n_relational_edges,) int64, n_sides * center + side
     slots: Tensor | None = None  # the edges' `Segments.relation`
-    back: Back | None = None  # where an edge may stand for its reverse too
+    both: BothWays | None = None  # where an edge may stand for its reverse too
 
     @property
     def segments(self) -> Segments:
@@ -83,12 +83,12 @@ class Expansion:
 
     def of_kinds(self) -> Expansion:
         """The union of the first layer, in which one atom of each kind sends for all."""
-        back = self.back
-        if back is not None:
-            back = replace(back, neighbors=back.neighbor_kinds)
-        return replace(self, sources=self.kinds, neighbors=self.neighbor_kinds, back=back)
+        both = self.both
+        if both is not None:
+            both = replace(both, neighbors=both.neighbor_kinds)
+        return replace(self, sources=self.kinds, neighbors=self.neighbor_kinds, both=both)
 
 
 torch.export.register_dataclass(Copies)
-torch.export.register_dataclass(Back)
+torch.export.register_dataclass(BothWays)
 torch.export.register_dataclass(Expansion)

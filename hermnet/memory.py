@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from hermnet.derivatives import edge_vectors
 from hermnet.errors import InputError
 from hermnet.graph import AtomicGraph
+from hermnet.network import Indices
 from hermnet.potential import Potential, evaluate_eagerly
 
 MANY_EDGES = 200_000  # below these nothing is estimated: they take a few GB at most
@@ -25,7 +26,7 @@ def bytes_needed(potential: Potential, graph: AtomicGraph) -> float:
     """An estimate of what energy and forces of a large structure take, evaluated eagerly.
 
     The tensors that a piece of the structure keeps for its gradient are counted; they grow in
-    proportion to atoms and edges.
+    proportion to edges.
 
     Args:
         potential: the potential.
@@ -44,8 +45,16 @@ def bytes_needed(potential: Potential, graph: AtomicGraph) -> float:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        evaluate_eagerly(potential, vectors, potential.indices(piece), create_graph=False)
-    return _BACKWARD * sum(sizes.values()) * graph.n_edges / max(piece.n_edges, 1)
+        indices = potential.two_way_indices(piece)
+        evaluate_eagerly(potential, vectors, indices, create_graph=False)
+    whole = potential.two_way_indices(graph)
+    return _BACKWARD * sum(sizes.values()) * times_as_many(whole, indices)
+
+
+def times_as_many(whole: Indices, piece: Indices) -> float:
+    """How many more edges a structure has than a piece of it, as sub-networks see them."""
+    counts = [sum(union.edge.shape[0] for union in of.expansions) for of in (whole, piece)]
+    return counts[0] / max(counts[1], 1)
 
 
 def bytes_taken(call: Callable[[], object]) -> float:

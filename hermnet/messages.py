@@ -68,17 +68,11 @@ def product_messages(graph: RelationalGraph, values: Tensor, weights: Tensor) ->
         values: (n_sources, n_channels).
         weights: (n_edges, n_channels).
     """
-    union, n_rows = graph.expansion, graph.expansion.n_rows
-    total = _product_sum(values, weights, union.side_centers, union.neighbors, n_rows, True)
-    if union.back is not None:
-        ends = union.back.rows, union.back.neighbors
-        total = total + _product_sum(values, weights, *ends, n_rows + 1, False)[:n_rows]
-    return graph.over_sides(total)
-
-
-def _product_sum(
-    values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int, runs: bool
-) -> Tensor:
+    union = graph.expansion
+    ends = union if union.both is None else union.both
+    rows, senders, n_rows = ends.side_centers, ends.neighbors, union.n_rows
     if convolution.takes(values, weights):
-        return convolution.product_sum(values, weights, rows, senders, n, runs)
-    return segment_sum(values.index_select(0, senders) * weights, rows, n)
+        return graph.over_sides(convolution.product_sum(values, weights, rows, senders, n_rows))
+    weights = weights if union.both is None else weights.repeat_interleave(2, dim=0)
+    messages = values.index_select(0, senders.reshape(-1)) * weights
+    return graph.over_sides(segment_sum(messages, rows.reshape(-1), n_rows + 1)[:n_rows])

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hermnet.expansion import Back, Expansion
+from hermnet.expansion import BothWays, Expansion
 
 _LARGEST = 2**62  # of the numbers that tell edges apart
 
@@ -52,16 +52,14 @@ def _halved(
     ends = centers.index_select(0, union.edge), neighbors.index_select(0, union.edge)
     rows, reverse = one_of_two(*ends, own)
     kept = ("edge", "centers", "neighbors", "neighbor_kinds", "neighbor_atoms", "side_centers")
-    received = union.side_centers.index_select(0, reverse)
+    both = torch.stack((rows, reverse), dim=1)
+    side_centers = union.side_centers[both]
+    side_centers[:, 1].masked_fill_(reverse == rows, union.n_rows)
     return replace(
         union,
         **{name: getattr(union, name).index_select(0, rows) for name in kept},
         offsets=torch.searchsorted(rows, union.offsets).to(torch.int32),
-        back=Back(
-            rows=received.masked_fill_(reverse == rows, union.n_rows),
-            neighbors=union.neighbors.index_select(0, reverse),
-            neighbor_kinds=union.neighbor_kinds.index_select(0, reverse),
-        ),
+        both=BothWays(side_centers, union.neighbors[both], union.neighbor_kinds[both]),
     )
 
 

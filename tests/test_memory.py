@@ -39,7 +39,7 @@ print(needed, 1024 * (peak() - before))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("subnet", ["painn", "nequip"])
+@pytest.mark.parametrize("subnet", ["painn", "nequip", "schnet"])
 def test_the_estimate_is_what_a_process_takes(subnet: str):
     program = PROGRAM.format(tests=str(Path(__file__).parent), subnet=subnet)
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

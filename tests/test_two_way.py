@@ -180,21 +180,22 @@ def test_messages_both_ways_close_under_differentiation():
     potential = random_potential(OPTIONS, ELEMENTS)
     graph = thinned(linked(structures.molecule()[:4]))
     (union,) = potential.lean_indices(graph).expansions
-    assert union.back is not None
-    assert 0 < int((union.back.rows == union.n_rows).sum()) < len(union.edge)
+    assert union.both is not None
+    assert 0 < int((union.both.side_centers == union.n_rows).sum()) < len(union.edge)
     seen = potential.router.geometry(union, edge_vectors(graph))
     shapes = (graph.n_atoms, 2), (len(union.edge), 2)
     inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
     assert_closed(lambda a, b: product_messages(seen, a, b), inputs)
 
 
-def test_what_is_traced_serves_every_list():
+@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "operators of torch"])
+def test_what_is_traced_serves_every_list(fused: bool):
     """A compiled model meets complete lists and others, and must not be compiled anew for them."""
     potential = random_potential(replace(OPTIONS, n_layers=1), ELEMENTS)
     tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
     complete = GRAPHS["cells smaller than the cutoff"]()
     inputs = edge_vectors(complete), potential.lean_indices(complete)
-    traced = trace_energy_and_gradient(potential, tensors, *inputs, fused=True)
+    traced = trace_energy_and_gradient(potential, tensors, *inputs, fused=fused)
     for name in ("molecules and a slab", "reverses are missing", "all reverses are missing"):
         graph = GRAPHS[name]()
         vectors, indices = edge_vectors(graph), potential.lean_indices(graph)

@@ -27,7 +27,7 @@ from hermnet.export.description import Description, read_description
 from hermnet.graph import AtomicGraph
 from hermnet.kernels.choice import at_most_threads
 from hermnet.kernels.library import library
-from hermnet.memory import bytes_taken, piece_of
+from hermnet.memory import bytes_taken, piece_of, times_as_many
 from hermnet.network import Indices, kinds_of, type_table, types_of
 from hermnet.potential import Prediction, Wanted, prediction_from
 from hermnet.relations import make_scheme
@@ -102,8 +102,9 @@ class ExportedPotential:
             InputError: for an element that it does not know.
         """
         piece, vectors = piece_of(graph, self.dtype)
-        taken = bytes_taken(lambda: self.evaluate(vectors, self.indices(piece)))
-        return taken * graph.n_edges / max(piece.n_edges, 1)
+        indices = self.indices(piece)
+        taken = bytes_taken(lambda: self.evaluate(vectors, indices))
+        return taken * times_as_many(self.indices(graph), indices)
 
     def indices(self, graph: AtomicGraph) -> Indices:
         """Types and relations of a graph.

@@ -1,10 +1,11 @@
 // Products of gathered rows with rows of edges, summed on receiving rows, and their derivatives.
 //
 //   sum:    out[to_e]  += a[from_e] * b[e]
-//   edges:  out[e]      = a[to_e]  * b[from_e]
+//   edges:  out[e]     += a[to_e]  * b[from_e]
 //
-// Where `runs` says that the edges of a row of the result stand together, a thread owns whole rows;
-// else each has a result of its own, and these are added up in the order of threads.
+// An edge may go several ways, each with ends of its own; an end that is no row is nowhere. Where
+// `runs` says that the edges of a row of the result stand together, a thread owns whole rows; else
+// each has a result of its own, and these are added up in the order of threads.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,8 +18,8 @@ constexpr int64_t LEAST = 64;  // edges of a thread
 // What Python passes: eight bytes each, in this order.
 template <typename T>
 struct Args {
-  int64_t n_edges, n_channels, n_rows, runs, n_threads;
-  const int64_t *to, *from;  // (n_edges)
+  int64_t n_edges, n_ways, n_channels, n_to, n_from, runs, n_threads;
+  const int64_t *to, *from;  // (n_edges, n_ways)
   const T *a, *b;
   T* out;
 };
@@ -29,20 +30,30 @@ int64_t start(const Args<T>& x, int64_t e) {
   return e;
 }
 
+// Calls `work(to, from)` for the ways of an edge.
+template <typename T, typename Work>
+void each(const Args<T>& x, int64_t e, Work work) {
+  for (int64_t k = e * x.n_ways; k < (e + 1) * x.n_ways; ++k)
+    if (x.to[k] < x.n_to && x.from[k] < x.n_from) work(x.to[k], x.from[k]);
+}
+
 template <typename T>
 void sum(const Args<T>& x, int64_t begin, int64_t end, T* result) {
   const int64_t C = x.n_channels;
   for (int64_t e = begin; e < end; ++e) {
-    const T *__restrict__ a = x.a + x.from[e] * C, *__restrict__ b = x.b + e * C;
-    T* __restrict__ out = result + x.to[e] * C;
-    for (int64_t c = 0; c < C; ++c) out[c] += a[c] * b[c];
+    const T* __restrict__ b = x.b + e * C;
+    each(x, e, [&](int64_t to, int64_t from) {
+      const T* __restrict__ a = x.a + from * C;
+      T* __restrict__ out = result + to * C;
+      for (int64_t c = 0; c < C; ++c) out[c] += a[c] * b[c];
+    });
   }
 }
 
 template <typename T>
 void sums(const Args<T>& x) {
   const int64_t n = std::max<int64_t>(1, std::min(x.n_threads, x.n_edges / LEAST));
-  const int64_t size = x.n_rows * x.n_channels;
+  const int64_t size = x.n_to * x.n_channels;
   std::vector<std::vector<T>> parts(n - 1);
 #pragma omp parallel for num_threads(n) schedule(static, 1)
   for (int64_t t = 0; t < n; ++t) {
@@ -61,9 +72,17 @@ void edges(const Args<T>& x) {
   const int64_t C = x.n_channels;
 #pragma omp parallel for num_threads(x.n_threads) schedule(static)
   for (int64_t e = 0; e < x.n_edges; ++e) {
-    const T *__restrict__ a = x.a + x.to[e] * C, *__restrict__ b = x.b + x.from[e] * C;
     T* __restrict__ out = x.out + e * C;
-    for (int64_t c = 0; c < C; ++c) out[c] = a[c] * b[c];
+    bool is_first = true;
+    each(x, e, [&](int64_t to, int64_t from) {
+      const T *__restrict__ a = x.a + to * C, *__restrict__ b = x.b + from * C;
+      if (is_first)
+        for (int64_t c = 0; c < C; ++c) out[c] = a[c] * b[c];
+      else
+        for (int64_t c = 0; c < C; ++c) out[c] += a[c] * b[c];
+      is_first = false;
+    });
+    if (is_first) std::fill_n(out, C, T(0));
   }
 }
 

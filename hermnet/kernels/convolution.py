@@ -5,11 +5,14 @@ closes::
 
     out[to_e] += a[from_e] b[e]          product_sum
     b[e]       = a[to_e] b[from_e]       edge_product
+
+An edge may go both ways, each with ends of its own; there both sum over ways.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import torch
@@ -20,22 +23,21 @@ from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import library
 
 
-def product_sum(
-    values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int, runs: bool = True
-) -> Tensor:
+def product_sum(values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int) -> Tensor:
     """``out[rows_e] += values[senders_e] * weights_e``.
 
     Args:
         values: (n_senders, n_channels).
         weights: (n_edges, n_channels).
-        rows: (n_edges,) int64.
-        senders: (n_edges,) int64.
+        rows: (n_edges,) int64; edges with the same row have to stand together. Or (n_edges, 2) for
+            two ways in any order, on a CPU; `n` where one of them goes nowhere.
+        senders: (n_edges,) or (n_edges, 2) int64.
         n: number of rows of the result.
-        runs: whether edges with the same row stand together, which is faster.
 
     Returns:
         (n, n_channels), zero where a row has no edges.
     """
+    runs = rows.dim() == 1
     result: Tensor = torch.ops.hermnet.product_sum(values, weights, rows, senders, n, runs)
     return result
 
@@ -58,7 +60,9 @@ def _call(
     which: int, a: Tensor, b: Tensor, ends: tuple[Tensor, Tensor], out: Tensor, runs: bool
 ) -> None:
     tensors = [*(t.contiguous() for t in (*ends, a, b)), out]
-    sizes = [len(ends[0]), out.shape[1], out.shape[0], int(runs), n_threads()]
+    n_edges, n_ways = len(ends[0]), math.prod(ends[0].shape[1:])
+    rows = (len(out), len(a)) if which == 0 else (len(a), len(b))
+    sizes = [n_edges, n_ways, out.shape[1], *rows, int(runs), n_threads()]
     words = sizes + [t.data_ptr() for t in tensors]
     function = getattr(library("convolution"), f"hermnet_convolution_{SUFFIX[out.dtype]}")
     function(which, (ctypes.c_int64 * len(words))(*words))

@@ -36,12 +36,38 @@ def test_equals_gather_multiply_and_add(n_threads: int):
         )
 
 
-def test_both_operators_close_under_differentiation():
-    (values, weights), (rows, senders) = example(12)
+def both_ways(n_edges: int) -> tuple[Tensor, Tensor]:
+    """Rows and senders for two ways of each edge, of which some go nowhere."""
+    rows = torch.randint(N_ROWS, (n_edges, 2))
+    rows[::3, 1] = N_ROWS
+    return rows, torch.randint(N_SENDERS, (n_edges, 2))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_two_ways_are_two_sums(n_threads: int):
+    inputs, _ = example(300)
+    rows, senders = both_ways(300)
+    there = rows < N_ROWS
+
+    def one_by_one(values: Tensor, weights: Tensor) -> Tensor:
+        ways = [(w, there[:, w]) for w in (0, 1)]
+        return sum(plain(values, weights[k], rows[k, w], senders[k, w]) for w, k in ways)
+
+    with threads(n_threads):
+        assert_equal_derivatives(
+            lambda *a: product_sum(*a, rows, senders, N_ROWS), one_by_one, inputs
+        )
+
+
+@pytest.mark.parametrize("n_ways", [1, 2])
+def test_both_operators_close_under_differentiation(n_ways: int):
+    (values, weights), ends = example(12)
+    rows, senders = ends if n_ways == 1 else both_ways(12)
     others = torch.randn(N_ROWS, 3, dtype=torch.float64, requires_grad=True)
+    runs = n_ways == 1
     for operator, inputs, rest in (
-        (torch.ops.hermnet.product_sum, (values, weights), (rows, senders, N_ROWS, True)),
-        (torch.ops.hermnet.edge_product, (others, values), (rows, senders, True)),
+        (torch.ops.hermnet.product_sum, (values, weights), (rows, senders, N_ROWS, runs)),
+        (torch.ops.hermnet.edge_product, (others, values), (rows, senders, runs)),
     ):
         assert_closed(lambda a, b, f=operator, r=rest: f(a, b, *r), inputs)
 
