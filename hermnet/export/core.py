@@ -15,19 +15,10 @@ from torch.utils import _pytree as pytree
 from hermnet.compiled import constant_leaves, trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
 from hermnet.graph import AtomicGraph
+from hermnet.kernels.library import library_of
 from hermnet.neighbors import graph_of, with_neighbors
 from hermnet.potential import Potential
 
-_LIBRARIES = {  # by operator
-    "message": "message",
-    "message_first": "message",
-    "perceptron": "perceptron",
-    "perceptron_first": "perceptron",
-    "affine": "affine",
-    "affine_back": "affine",
-    "product_sum": "convolution",
-    "edge_product": "convolution",
-}
 _SPACING = 0.55  # of the example's atoms, in terms of the cutoff
 _LEFT_OUT = 7  # one of so many edges
 
@@ -91,7 +82,7 @@ def kernels_of(program: ExportedProgram) -> tuple[str, ...]:
     """The libraries of `hermnet.kernels.library` that a program on a CPU calls."""
     targets = (node.target for node in program.graph.nodes)
     names = {t._opname for t in targets if isinstance(t, OpOverload) and t.namespace == "hermnet"}
-    return tuple(sorted({_LIBRARIES[name] for name in names if name in _LIBRARIES}))
+    return tuple(sorted({found for found in map(library_of, names) if found is not None}))
 
 
 def example(elements: tuple[int, ...], cutoff: float) -> AtomicGraph:

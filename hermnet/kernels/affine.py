@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, may_take, n_threads, wanted
-from hermnet.kernels.library import library
+from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
 _NONE, _ADDED, _ZERO = range(3)  # what the row after a matrix is
@@ -151,7 +151,7 @@ for _name, _implementation, _shape, _derivative in (
     ("affine_back", _back, _fake_back, _back_backward),
     ("affine_outer", _outer, _fake_outer, _outer_backward),
 ):
-    _LIBRARY.impl(_name, _implementation, "CPU")
+    implement(_LIBRARY, _name, _implementation, by="affine")
     torch.library.register_fake(f"hermnet::{_name}", _shape, lib=_LIBRARY)
     torch.library.register_autograd(
         f"hermnet::{_name}", _derivative, setup_context=_save, lib=_LIBRARY

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, may_take, n_threads, wanted
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
-from hermnet.kernels.library import library
+from hermnet.kernels.library import implement, library
 
 
 def product_sum(values: Tensor, weights: Tensor, rows: Tensor, senders: Tensor, n: int) -> Tensor:
@@ -127,7 +127,7 @@ for _name, _implementation, _plain, _fake, _backward in (
     ("product_sum", _product_sum, _plain_sum, _fake_sum, _sum_backward),
     ("edge_product", _edge_product, _plain_product, _fake_product, _product_backward),
 ):
-    _LIBRARY.impl(_name, _implementation, "CPU")
+    implement(_LIBRARY, _name, _implementation, by="convolution")
     _checked = FirstUse("hermnet.kernels.triton_convolution", _name, _plain, by_last=True)
     _LIBRARY.impl(_name, _checked, "CUDA")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)

@@ -15,8 +15,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from hermnet.host.caches import cache_folder
 
@@ -25,6 +29,7 @@ _FOLDER = Path(__file__).parent
 _COMPILERS = ("g++", "clang++", "c++")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
 _TIMEOUT = 300.0  # seconds
+_of_operator: dict[str, str] = {}  # libraries
 
 
 @cache
@@ -37,6 +42,19 @@ def library(name: str) -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         _LOG.warning("no kernels for %s, going on with those of torch: %s", name, _reason(error))
         return None
+
+
+def implement(
+    operators: torch.library.Library, name: str, function: Callable[..., Any], by: str
+) -> None:
+    """Let a function that calls the library `by` be an operator of ``hermnet`` on CPUs."""
+    operators.impl(name, function, "CPU")
+    _of_operator[name] = by
+
+
+def library_of(operator: str) -> str | None:
+    """The library that an operator of ``hermnet`` calls on CPUs, if any."""
+    return _of_operator.get(operator)
 
 
 def _built(source: Path) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hermnet.kernels import plain_message
 from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
-from hermnet.kernels.library import library
+from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
 
@@ -206,7 +206,7 @@ for _name, _implementation, _fake in (
     ("message_first", _message_first, _fake_first),
     ("message_second", _message_second, _fake_second),
 ):
-    _LIBRARY.impl(_name, _implementation, "CPU")
+    implement(_LIBRARY, _name, _implementation, by="message")
     _plain, _by_needs = getattr(plain_message, _name), _name != "message"
     _checked = FirstUse("hermnet.kernels.gpu_message", _name, _plain, _by_needs)
     _LIBRARY.impl(_name, _checked, "CUDA")

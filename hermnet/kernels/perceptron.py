@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
-from hermnet.kernels.library import library
+from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
 
@@ -192,7 +192,7 @@ for _name, _implementation, _shapes in (
     ("perceptron_first", _first, _fake_first),
     ("perceptron_second", _second, _fake_second),
 ):
-    _LIBRARY.impl(_name, _implementation, "CPU")
+    implement(_LIBRARY, _name, _implementation, by="perceptron")
     torch.library.register_fake(f"hermnet::{_name}", _shapes, lib=_LIBRARY)
 for _name, _derivative, _saving in (
     ("perceptron", _backward, _save),
