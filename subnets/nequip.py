@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar, final
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph
 from hermnet.grouped import is_tracing
+from hermnet.kernels import equivariant
 from hermnet.subnetwork import Interaction, Shape
 
 _SMALL = 16  # entries of a matrix that compiled code multiplies faster as sums: those of lmax 1
@@ -85,11 +87,17 @@ class NequIP(Interaction):
         sources = graph.expansion.sources.segments
         parts = zip(self.source, graph.at_sources(x).split(self.rows, dim=1), strict=True)
         h = torch.cat([linear(part, sources) for linear, part in parts], dim=1)
-        messages = self.product(
-            h.index_select(0, graph.neighbors), graph.harmonics, self._path_weights(graph)
-        )
-        total = graph.sum_messages(messages) * self.scale
+        total = self._sum(h, graph.harmonics, graph) * self.scale
         return self._update(torch.cat((total, graph.at_receivers(x)), dim=2), graph)
+
+    def _sum(self, h: Tensor, harmonics: Tensor, graph: RelationalGraph) -> Tensor:
+        """Messages of sources (n_sources, m, n_channels), summed (n_receivers, m, n_channels)."""
+        weights = self._path_weights(graph)
+        if equivariant.takes(h, harmonics, weights):
+            ends = graph.centers, graph.neighbors
+            return self.product.form.summed(h, harmonics, weights, ends, graph.n_receivers)
+        moved = h.index_select(0, graph.neighbors)
+        return graph.sum_messages(self.product(moved, harmonics, weights))
 
     def _path_weights(self, graph: RelationalGraph) -> Tensor:
         """(n_edges, n_paths, n_channels), zero at the cutoff."""
@@ -163,6 +171,18 @@ class TensorProduct(nn.Module):
             for n, coupling, *rows in zip(self.rows, couplings, *weighted, strict=True)
         ]
         return torch.cat(results, dim=1)
+
+    @cached_property
+    def form(self) -> equivariant.Form:
+        """The same with gathered features, summed where they are received."""
+        blocks = self.coupling.detach().cpu().split(self.sizes, dim=1)
+        tensors, columns = [], [0] * len(blocks)
+        for l1, l2, l3 in self.paths:
+            block = blocks[l3].unflatten(1, (self.rows[l3], -1))
+            start, columns[l3] = columns[l3], columns[l3] + self.rows[l1]
+            part = block[l2 * l2 : (l2 + 1) ** 2, :, start : columns[l3]]
+            tensors.append(part.permute(2, 0, 1))
+        return equivariant.Form(self.paths, tensors, self.forward)
 
 
 def _coupling(paths: list[tuple[int, int, int]], degree: int) -> Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+
+from hermnet.kernels import first_use
 
 Function = Callable[..., Tensor]
 
@@ -57,3 +60,15 @@ def threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def play_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on `FirstUse` takes the CPU for a GPU that all makers of kernels know."""
+
+    def is_served(*tensors: Tensor, maker: str = "Triton") -> bool:
+        return (maker, tensors[0].device, tensors[0].dtype) not in first_use._refused
+
+    monkeypatch.setattr(first_use, "_refused", set())
+    monkeypatch.setattr(first_use, "is_served", is_served)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)

@@ -29,7 +29,7 @@ ROWS: list[tuple[int, str]] = [
     (1, "kernels.gpu_message"),
     (1, "kernels.affine kernels.convolution kernels.message kernels.perceptron"),
     (1, "cell_list classes envelopes expansion graph grouped radial segments"),
-    (1, "copies in_use two_way cuda_graphs"),
+    (1, "copies in_use two_way cuda_graphs kernels.equivariant"),
     (2, "neighbors relations relational"),
     (2, "geometry"),
     (2, "messages perceptron"),

@@ -1,9 +1,9 @@
-"""Kernels in Triton, held against operators of torch once before they are believed.
+"""Kernels for GPUs, held against operators of torch once before they are believed.
 
 They run on machines where nobody has tried them. So the first call of each kind on a device
-computes both, on the actual inputs. Where Triton does not compile or gives other numbers, one
-warning says why, and operators of torch work on that device and dtype from then on, as they do
-where it is missing.
+computes both, on the actual inputs. Where Triton, say, does not compile or gives other numbers, one
+warning says why, and operators of torch work in its place on that device and dtype from then on, as
+they do where it is missing.
 """
 
 from __future__ import annotations
@@ -25,29 +25,35 @@ from hermnet.kernels.choice import SUFFIX, is_plain
 _LOG = logging.getLogger("hermnet.kernels")
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 3e-2}  # of the largest
 _SHORT_TOLERANCE = 1e-2  # of products of float32 in TF32, which keeps 10 bits
-_refused: set[tuple[torch.device, torch.dtype]] = set()
+_PACKAGES = {  # that makers of kernels need
+    "Triton": ["triton"],
+    "cuEquivariance": ["cuequivariance_torch", "cuequivariance_ops_torch"],
+}
+_refused: set[tuple[str, torch.device, torch.dtype]] = set()
 
 
 @cache
-def _has_triton() -> bool:
-    return os.environ.get("HERMNET_KERNELS") != "0" and find_spec("triton") is not None
+def _has(maker: str) -> bool:
+    is_wanted = os.environ.get("HERMNET_KERNELS") != "0"
+    return is_wanted and all(find_spec(name) is not None for name in _PACKAGES[maker])
 
 
-def is_served(*tensors: Tensor) -> bool:
-    """Whether kernels in Triton are wanted and may be had where these tensors are."""
+def is_served(*tensors: Tensor, maker: str = "Triton") -> bool:
+    """Whether this maker's kernels are wanted and may be had where these tensors are."""
     device = tensors[0].device
     return (
         not is_plain()
         and all(t.device == device and t.device.type == "cuda" for t in tensors)
-        and (device, tensors[0].dtype) not in _refused
-        and _has_triton()
+        and (maker, device, tensors[0].dtype) not in _refused
+        and _has(maker)
     )
 
 
-def may_take_on_gpu(*tensors: Tensor) -> bool:
+def may_take_on_gpu(*tensors: Tensor, maker: str = "Triton") -> bool:
     """`is_served`, and of one dtype that the message kernels are made for."""
     dtype = tensors[0].dtype
-    return dtype in SUFFIX and all(t.dtype == dtype for t in tensors) and is_served(*tensors)
+    is_one = dtype in SUFFIX and all(t.dtype == dtype for t in tensors)
+    return is_one and is_served(*tensors, maker=maker)
 
 
 def precision(dtype: torch.dtype) -> str:
@@ -70,19 +76,26 @@ def _has_tf32() -> bool:
 
 @final
 class FirstUse:
-    """A function in Triton where it equals its plain form, which is tried once for each kind.
+    """A function on GPUs where it equals its plain form, which is tried once for each kind.
 
     Args:
-        module: that has the function; imported at the first call, for it needs Triton.
+        module: that has the function; imported at the first call, for it needs its maker.
         name: of the function.
         plain: the same with operators of torch.
         by_last: whether the last argument makes kinds too, as the shapes of tensors do.
+        maker: ``Triton`` or ``cuEquivariance``.
     """
 
     def __init__(
-        self, module: str, name: str, plain: Callable[..., Any], by_last: bool = False
+        self,
+        module: str,
+        name: str,
+        plain: Callable[..., Any],
+        by_last: bool = False,
+        maker: str = "Triton",
     ) -> None:
         self._by_last = by_last
+        self._maker = maker
         self._module = module
         self._name = name
         self._plain = plain
@@ -92,7 +105,7 @@ class FirstUse:
     def __call__(self, *arguments: Any) -> Any:
         """Call it."""
         tensors = [t for t in arguments if isinstance(t, Tensor)]
-        if not is_served(*tensors):
+        if not is_served(*tensors, maker=self._maker):
             return self._plain(*arguments)
         key = (*_kind(arguments), arguments[-1] if self._by_last else None)
         with torch.cuda.device(tensors[0].device):
@@ -114,12 +127,12 @@ class FirstUse:
             return self._fast(*arguments)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Triton's, of its own defaults
+                warnings.simplefilter("ignore")  # the maker's, of its own defaults
                 found = self._fast(*arguments)
             error = _difference(_sequence(found), _sequence(expected))
         except torch.OutOfMemoryError:
             return expected
-        except Exception as reason:  # whatever Triton cannot do, torch can
+        except Exception as reason:  # whatever others cannot do, torch can
             return self._refuse(arguments, _first_line(reason), expected)
         if error is None:  # values that are no numbers tell nothing
             return expected
@@ -131,9 +144,10 @@ class FirstUse:
 
     def _refuse(self, arguments: Sequence[Any], reason: str, result: Any) -> Any:
         first = next(t for t in arguments if isinstance(t, Tensor))
-        _refused.add((first.device, first.dtype))  # older Tritons multiply no float64, say
-        text = "no kernels in Triton for %s on %s, going on with those of torch: %s"
-        _LOG.warning(text, first.dtype, first.device, reason)
+        # older Tritons multiply no float64, say
+        _refused.add((self._maker, first.device, first.dtype))
+        text = "no kernels of %s for %s on %s, going on with those of torch: %s"
+        _LOG.warning(text, self._maker, first.dtype, first.device, reason)
         return result
 
 

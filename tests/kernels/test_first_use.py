@@ -6,11 +6,11 @@ import logging
 import re
 import sys
 import warnings
-from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
 import torch
+from operators import play_a_gpu
 from torch import Tensor
 
 from hermnet.kernels import first_use
@@ -40,12 +40,7 @@ class Calls:
 
 @pytest.fixture(autouse=True)
 def _a_cpu_that_plays_a_gpu(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(first_use, "_refused", set())
-    monkeypatch.setattr(
-        first_use, "is_served", lambda *t: (t[0].device, t[0].dtype) not in first_use._refused
-    )
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    play_a_gpu(monkeypatch)
 
 
 def test_what_is_right_is_compared_once_for_each_kind(monkeypatch: pytest.MonkeyPatch):
