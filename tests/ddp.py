@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import socket
 import subprocess
@@ -14,7 +13,8 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[1]
+import forked
+
 TIMEOUT = 300.0  # seconds
 
 
@@ -25,18 +25,11 @@ def free_port() -> int:
         return int(trial.getsockname()[1])
 
 
-def environment(**others: str) -> dict[str, str]:
-    """That of this process, with one thread, the checkout and without traces of other groups."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "GLOO_LOG_LEVEL": "error", **others}
-
-
 def start(*argv: str, **others: str) -> subprocess.Popen[str]:
     """A Python process whose output is kept."""
     return subprocess.Popen(
         [sys.executable, *argv],
-        env=environment(**others),
+        env=forked.environment(**others),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,36 +64,34 @@ def each(
         timeout: seconds.
     """
     port = str(free_port())
+    parts = [(rank, folder / f"{rank}.txt") for rank in range(n_processes)]
     processes = [
-        start(
-            __file__,
-            function,
-            str(folder),
-            json.dumps(arguments),
+        forked.start(
+            *(_work, function, str(folder), arguments),
+            errors=errors,
             LOCAL_RANK=str(rank),
             WORLD_SIZE=str(n_processes),
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=port,
         )
-        for rank in range(n_processes)
+        for rank, errors in parts
     ]
-    for code, _, errors in answers(processes, timeout):
-        assert code == 0, errors
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(n_processes)]
+    try:
+        for process, (_, errors) in zip(processes, parts, strict=True):
+            forked.finish(process, errors, timeout)
+    finally:
+        for process in processes:
+            process.kill()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank, _ in parts]
 
 
-def main() -> None:
+def _work(function: str, folder: str, arguments: tuple[Any, ...]) -> None:
     """Run the function in this process of the group."""
-    function, folder, arguments = sys.argv[1:]
     module, _, name = function.partition(":")
     torch.set_num_threads(1)
     rank, world = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    result = getattr(importlib.import_module(module), name)(*json.loads(arguments))
+    result = getattr(importlib.import_module(module), name)(*arguments)
     torch.save(result, Path(folder) / f"{rank}.pt")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

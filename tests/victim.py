@@ -1,16 +1,13 @@
-"""``python victim.py PLACE COUNT ARGUMENT...``: the command hermnet, which kills itself somewhere.
-
-The process ends by SIGKILL, without a chance to tidy up, when it comes by the place for the given
-time; with COUNT 0 it is left alone.
-"""
+"""The command hermnet, which kills itself somewhere, by SIGKILL: there is no chance to tidy up."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hermnet.checkpoints import io as checkpoint_io
 from hermnet.cli import main
@@ -57,10 +54,12 @@ PLACES = {
     "rename": (atomic.os, "replace"),
 }
 
-if __name__ == "__main__":
-    place, count = sys.argv[1], int(sys.argv[2])
+
+def run(place: str, count: int, arguments: list[str]) -> None:
+    """Run the command until it comes by the place for the given time; with 0 to its end."""
+    torch.set_num_threads(1)
     if count and place == "writing":
         _lay_trap_in_writing(count)
     elif count:
         _lay_trap(*PLACES[place], count)
-    raise SystemExit(main(sys.argv[3:]))
+    raise SystemExit(main(arguments))

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import yaml
 
+import forked
+import victim
 from hermnet.run.folder import RunFolder
 from same import assert_same_runs
 
 N_KILLS = 10
-VICTIM = str(Path(__file__).parents[1] / "victim.py")
 OPTIONS = {
     "base": "quickstart",
     "data": {"n_train": 60, "n_val": 12, "n_test": 8, "batch_size": 4},
@@ -38,29 +37,27 @@ def recipe(folder: Path) -> Path:
     return path
 
 
-def start(path: Path, place: str = "nowhere", count: int = 0) -> subprocess.Popen[str]:
+def start(path: Path, place: str = "nowhere", count: int = 0) -> BaseProcess:
     """The command, new or resumed."""
     folder = RunFolder(path.parent / "run")
     how = "--resume" if folder.last.is_file() else "--overwrite"
-    return subprocess.Popen(
-        [sys.executable, VICTIM, place, str(count), "fit", "--config", str(path), how],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    arguments = ["fit", "--config", str(path), how]
+    return forked.start(victim.run, place, count, arguments, errors=errors(path))
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+def errors(path: Path) -> Path:
+    return path.with_name("errors.txt")
+
+
+def finish(path: Path) -> None:
+    forked.finish(start(path), errors(path), 300)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run that nobody disturbs."""
     path = recipe(tmp_path_factory.mktemp("kill") / "whole")
-    finish(start(path))
+    finish(path)
     return RunFolder(path.parent / "run")
 
 
@@ -68,7 +65,7 @@ def killed_until_the_end(path: Path, kill: Callable[[random.Random], bool]) -> i
     """Kill the run ten times, or as often as it has not ended, and let it end."""
     dice = random.Random(7)
     n_kills = sum(kill(dice) for _ in range(N_KILLS))
-    finish(start(path))
+    finish(path)
     return n_kills
 
 
@@ -80,12 +77,12 @@ def test_killed_at_random_moments(whole: RunFolder, tmp_path: Path):
         before = folder.starts.stat().st_mtime_ns if folder.starts.is_file() else 0
         process = start(path)
         while not folder.starts.is_file() or folder.starts.stat().st_mtime_ns == before:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.01)
         time.sleep(dice.uniform(0.2, 2.0))
         process.kill()
-        process.communicate()
-        return process.returncode == -signal.SIGKILL
+        process.join()
+        return process.exitcode == -signal.SIGKILL
 
     assert killed_until_the_end(path, kill) >= N_KILLS - 2
     assert_same_runs(folder, whole)
@@ -99,8 +96,8 @@ def test_killed_in_random_places(whole: RunFolder, tmp_path: Path):
     def kill(dice: random.Random) -> bool:
         place = dice.choice(sorted(most))
         process = start(path, place, dice.randint(1, most[place]))
-        process.communicate(timeout=300)
-        return process.returncode == -signal.SIGKILL
+        process.join(300)
+        return process.exitcode == -signal.SIGKILL
 
     assert killed_until_the_end(path, kill) >= N_KILLS - 2
     assert_same_runs(RunFolder(path.parent / "run"), whole)
