@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -126,13 +128,20 @@ def test_one_process_needs_nobody():
 )
 def test_several_processes_train_as_one(n_processes: int, cases: list[Any], tmp_path: Path):
     found = ddp.each(n_processes, "training:fit_all", tmp_path, cases, timeout=1200.0)
-    for index, (case, expected) in enumerate(zip(cases, training.fit_all(cases), strict=True)):
-        assert_alike([process[index] for process in found], expected, case)
+    for index, case in enumerate(cases):
+        assert_alike([process[index] for process in found], fitted_alone(repr(case)), case)
+
+
+@cache
+def fitted_alone(case: str) -> dict[str, Any]:
+    """What one process makes of a case, given as text; two and four are held against it."""
+    return training.fit(ast.literal_eval(case))
 
 
 @pytest.mark.slow
 def test_compiled_training_is_alike(tmp_path: Path):
-    cases = [{"training": {"compile": True}, "model": {"subnet": "schnet"}}]
+    small = {"subnet": "schnet", "n_layers": 1}  # soon compiled
+    cases = [{"training": {"compile": True}, "model": small}]
     found = ddp.each(2, "training:fit_all", tmp_path, cases, timeout=900.0)
-    expected = training.fit_all([{"model": {"subnet": "schnet"}}])
+    expected = training.fit_all([{"model": small}])
     assert_alike([process[0] for process in found], expected[0], cases[0])
