@@ -27,6 +27,7 @@ _KEPT = 8  # recorded sizes; a training step's tensors stay in memory for each
 _IDLE = 64  # calls after which a size that has not come makes room for another
 _COUNTED = 4096  # sizes whose calls are counted
 _LARGEST = 200_000  # rows of an input; longer kernels hide their launches
+_ROOM = 400_000  # rows of all recorded sizes together, for the same reason as `_KEPT`
 _OTHERS = "thread_local"  # other threads, such as those that load data, go on meanwhile
 _WARM_UP = 2  # calls before recording, on a stream of its own
 
@@ -68,7 +69,7 @@ class Replayed:
 
     def _key(self, inputs: Sequence[Tensor]) -> Any:
         given = inputs[self._n_fixed :]
-        is_large = max(t.shape[0] for t in given) > _LARGEST
+        is_large = _n_rows(given) > _LARGEST
         if self._is_refused or is_large or torch.is_autocast_enabled("cuda"):
             return None
         addresses = tuple(t.data_ptr() for t in inputs[: self._n_fixed])
@@ -85,17 +86,20 @@ class Replayed:
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= _SEEN or torch.cuda.is_current_stream_capturing():
             return None
-        return self._recorded(key, inputs) if self._has_room() else None
+        n_rows = _n_rows(inputs[self._n_fixed :])
+        return self._recorded(key, inputs) if self._has_room(n_rows) else None
 
-    def _has_room(self) -> bool:
+    def _has_room(self, n_rows: int) -> bool:
         """Whether there is room for a record; those that still come do not make some."""
-        if len(self._records) < _KEPT:
-            return True
-        oldest = next(iter(self._records))
-        if self._n_calls - self._last[oldest] < _IDLE:
-            return False
-        del self._records[oldest], self._last[oldest]
+        while len(self._records) == _KEPT or self._held() + n_rows > _ROOM:
+            oldest = next(iter(self._records))
+            if self._n_calls - self._last[oldest] < _IDLE:
+                return False
+            del self._records[oldest], self._last[oldest]
         return True
+
+    def _held(self) -> int:
+        return sum(record.n_rows for record in self._records.values())
 
     def _recorded(self, key: Any, inputs: Sequence[Tensor]) -> Record | None:
         self._last[key] = self._n_calls
@@ -121,6 +125,7 @@ class Record:
     def __init__(self, function: Function, n_fixed: int, inputs: Sequence[Tensor]) -> None:
         self.is_training = torch.is_grad_enabled()
         self._inputs = [t.clone() for t in inputs[n_fixed:]]
+        self.n_rows = _n_rows(self._inputs)
         self._wanted = [t.requires_grad for t in inputs[:n_fixed]]
         # leaves of our own in the same memory: those given may be parts of graphs on other streams
         fixed = [t.detach().requires_grad_(t.requires_grad) for t in inputs[:n_fixed]]
@@ -184,6 +189,10 @@ class Record:
         copies = iter(_copies([g for g in self._gradients if g is not None]))
         found = iter([None if g is None else next(copies) for g in self._gradients])
         return [next(found) if wanted else None for wanted in self._wanted]
+
+
+def _n_rows(tensors: Sequence[Tensor]) -> int:
+    return max(t.shape[0] for t in tensors)
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:

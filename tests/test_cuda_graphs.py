@@ -34,6 +34,7 @@ class Fake:
 
     def __init__(self, function: Any, n_fixed: int, inputs: Any) -> None:
         type(self).made.append(tuple(inputs[n_fixed].shape))
+        self.n_rows = len(inputs[n_fixed])
         self.weight = inputs[0]
 
     def replay(self, given: Any) -> tuple[Tensor, ...]:
@@ -100,6 +101,19 @@ def test_few_sizes_are_kept_those_that_come(fake: type[Fake], monkeypatch: pytes
     replays = fake.replays
     call(function, weight, 6)
     assert fake.replays == replays + 1
+
+
+def test_large_sizes_leave_room_for_few(fake: type[Fake], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cuda_graphs, "_ROOM", 12)
+    monkeypatch.setattr(cuda_graphs, "_IDLE", 6)
+    function, weight = Replayed(doubled, 1), torch.tensor(3.0)
+    for rows in (5, 6) * 4 + (2,) * 4:
+        call(function, weight, rows)
+    assert fake.made == [(5,), (6,)], "2 more are too many while those still come"
+    for rows in (2,) * 4:
+        call(function, weight, rows)
+    assert fake.made[2:] == [(2,)]
+    assert [r.n_rows for r in function._records.values()] == [6, 2], "5 was enough to make room"
 
 
 def test_while_a_backward_pass_is_due_calls_go_on_one_by_one(fake: type[Fake]):

@@ -82,11 +82,11 @@ def _tangent(tangent: Tensor | None, like: Tensor) -> Tensor:
 
 
 def tile(name: str, dtype: torch.dtype, is_second: bool, n_basis: int) -> dict[str, Any]:
-    """What a kernel is compiled for, as large as the registers hold without spilling."""
+    """What a kernel is compiled for: smaller tiles where numbers are longer or there are more."""
     n_edges, n_channels, num_warps = _TILES[name]
     is_double = dtype == torch.float64
     if name not in _PRODUCTS:
-        n_edges //= 1 + (is_double or is_second)
+        n_edges //= 1 + is_double
         return {"E": n_edges, "B": n_channels, "num_warps": num_warps, "num_stages": 1}
     if is_double:
         n_edges, n_channels, num_warps = 16, 16, 8

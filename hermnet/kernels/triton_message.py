@@ -41,7 +41,11 @@ def _vectors(p, index, stride, inside):
 
 @triton.jit
 def _channels(block, B: tl.constexpr):
-    """B channels; so told, each thread holds B / 32 neighbors of every row, and none waits."""
+    """B channels, of which the only warp's threads hold B / 32 neighbors each.
+
+    A compiler that is told so lets them have the same channels of all rows, so that filters meet
+    features and rows are added up within a thread.
+    """
     V: tl.constexpr = B // 32
     return tl.max_contiguous(tl.multiple_of(block * B + tl.arange(0, B), V), V)
 
