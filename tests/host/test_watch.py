@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -36,29 +38,66 @@ def test_an_error_has_a_first_line():
     assert first_line(KeyError()) == "KeyError"
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A long fit in two processes that has come to its first checkpoint, and the second's PID."""
-    recipe = tiny.recipe_file(tmp_path, tiny.data(tmp_path / "data"))
-    long = ("trainer.devices=2", "trainer.max_epochs=100000")
-    first = ddp.hermnet("fit", "--config", str(recipe), *long)
-    until(lambda: (tmp_path / "run/checkpoints/last.ckpt").exists(), ddp.TIMEOUT)
-    listed = subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True)
-    second = int(listed.stdout.split()[0])
-    yield first, second
-    for pid in (first.pid, second):
-        if is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
-    first.communicate()
+VICTIMS = {  # which process gets which signal, and what is said then
+    "other stopped": (1, signal.SIGSTOP, "error: process 1 has not been heard of for 45 s"),
+    "other killed": (1, signal.SIGKILL, "error: process 1 was ended by SIGKILL"),
+    "first killed": (0, signal.SIGKILL, "error: process 0 has ended without a word"),
+}
 
 
-def until(reached, seconds: float) -> float:
-    """Wait; the time it took."""
+@dataclass
+class Fit:
+    """A long fit in two processes; once one of them has got a signal, the wait for the other."""
+
+    folder: Path
+    first: subprocess.Popen[str]
+    second: int = 0
+    wait: Future[None] = field(default_factory=Future)
+
+    def strike(self, victim: int, sent: signal.Signals, pool: Executor) -> None:
+        """Send the signal at the first checkpoint."""
+        until((self.folder / "run/checkpoints/last.ckpt").exists, ddp.TIMEOUT)
+        command = ["pgrep", "-P", str(self.first.pid)]
+        self.second = int(subprocess.run(command, capture_output=True, text=True).stdout.split()[0])
+        os.kill((self.first.pid, self.second)[victim], sent)
+        left = (self.second, self.first.pid)[victim]
+        self.wait = pool.submit(until, lambda: not is_alive(left), MINUTE)
+
+    def end(self) -> None:
+        for pid in (self.first.pid, self.second):
+            if pid and is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.first.communicate()
+
+
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fit]]:
+    """One for each victim; while one waits the next ones start."""
+    found: dict[str, Fit] = {}
+    with ThreadPoolExecutor() as pool:
+        try:
+            for name, (victim, sent, _) in VICTIMS.items():
+                folder = tmp_path_factory.mktemp("fit")
+                found[name] = Fit(folder, start_long_fit(folder))
+                found[name].strike(victim, sent, pool)
+            yield found
+        finally:
+            for fit in found.values():
+                fit.end()
+
+
+def start_long_fit(folder: Path) -> subprocess.Popen[str]:
+    recipe = tiny.recipe_file(folder, tiny.data(folder / "data"))
+    # so long a run would be compiled, which takes a while
+    long = ("trainer.devices=2", "trainer.max_epochs=100000", "training.compile=false")
+    return ddp.hermnet("fit", "--config", str(recipe), *long)
+
+
+def until(reached: Callable[[], bool], seconds: float) -> None:
     start = time.monotonic()
     while not reached():
         assert time.monotonic() - start < seconds
         time.sleep(0.2)
-    return time.monotonic() - start
 
 
 def is_alive(pid: int) -> bool:
@@ -71,22 +110,11 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
-@pytest.mark.parametrize(
-    ("victim", "sent", "reason"),
-    [
-        (1, signal.SIGKILL, "error: process 1 was ended by SIGKILL"),
-        (0, signal.SIGKILL, "error: process 0 has ended without a word"),
-        (1, signal.SIGSTOP, "error: process 1 has not been heard of for 45 s"),
-    ],
-    ids=["other killed", "first killed", "other stopped"],
-)
-def test_no_process_outlives_another_by_a_minute(
-    running: tuple[subprocess.Popen[str], int], victim: int, sent: signal.Signals, reason: str
-):
-    first, second = running
-    os.kill((first.pid, second)[victim], sent)
-    left = (second, first.pid)[victim]
-    until(lambda: not is_alive(left), MINUTE)
+@pytest.mark.parametrize("name", ["other killed", "first killed", "other stopped"])
+def test_no_process_outlives_another_by_a_minute(fits: dict[str, Fit], name: str):
+    victim, _, reason = VICTIMS[name]
+    first, second = fits[name].first, fits[name].second
+    fits[name].wait.result()
     if is_alive(second):
         os.kill(second, signal.SIGKILL)  # it holds the pipe
     _, errors = first.communicate(timeout=MINUTE)
