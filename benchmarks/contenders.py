@@ -88,6 +88,7 @@ GROUPS: dict[str, list[Contender]] = {
         _nequip(1, "compiled"),
         _nequip(1, "eager"),
         _nequip(2, "compiled"),
+        _nequip(2, "eager"),
         _their_nequip(1, True),
         _their_nequip(1, False),
         _their_nequip(2, True),
