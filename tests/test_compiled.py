@@ -50,8 +50,12 @@ def assert_relative(found: Tensor, expected: Tensor, rtol: float) -> None:
     ],
 )
 def test_traced_is_eager_for_every_size(subnet: str, relations: str):
-    """Weights' gradients of a loss on forces included: the second derivative is the point."""
-    potential = random_potential(replace(OPTIONS, subnet=subnet, relations=relations), ELEMENTS)
+    """Weights' gradients of a loss on forces included: the second derivative is the point.
+
+    Atoms send for themselves from the second layer on.
+    """
+    options = replace(OPTIONS, subnet=subnet, relations=relations, n_layers=2)
+    potential = random_potential(options, ELEMENTS)
     tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
     parameters = list(potential.parameters())
     traced = trace_energy_and_gradient(potential, tensors, *inputs_of(potential, graph_of(0)))
