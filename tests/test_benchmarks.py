@@ -181,6 +181,8 @@ def test_the_page_is_filled_from_results(tmp_path: Path, monkeypatch: pytest.Mon
         "threads": lambda: threads_table(results),
         "speed": lambda: speed_tables(found),
         "scale": lambda: scale_table(results),
+        "gpu": lambda: speed_tables(read(results / "gpu")),
+        "gpu scale": lambda: scale_table(results / "gpu"),
     }
     assert filled(page, parts) == page, "run: make benchmark, or benchmarks/report.py"
 
