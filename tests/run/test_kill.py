@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 import forked
 import victim
+from hermnet.kernels.library import library
 from hermnet.run.folder import RunFolder
 from same import assert_same_runs
 
@@ -53,12 +55,21 @@ def finish(path: Path) -> None:
     forked.finish(start(path), errors(path), 300)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+class Whole(NamedTuple):
     """The run that nobody disturbs."""
+
+    folder: RunFolder
+    seconds: float  # from its start to its end
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     path = recipe(tmp_path_factory.mktemp("kill") / "whole")
+    for name in ("affine", "message", "perceptron"):
+        library(name)  # the only run that compiled them would tell nothing of the others
     finish(path)
-    return RunFolder(path.parent / "run")
+    folder = RunFolder(path.parent / "run")
+    return Whole(folder, time.time() - folder.starts.stat().st_mtime)
 
 
 def killed_until_the_end(path: Path, kill: Callable[[random.Random], bool]) -> int:
@@ -69,7 +80,7 @@ def killed_until_the_end(path: Path, kill: Callable[[random.Random], bool]) -> i
     return n_kills
 
 
-def test_killed_at_random_moments(whole: RunFolder, tmp_path: Path):
+def test_killed_at_random_moments(whole: Whole, tmp_path: Path):
     path = recipe(tmp_path / "parts")
     folder = RunFolder(path.parent / "run")
 
@@ -79,16 +90,17 @@ def test_killed_at_random_moments(whole: RunFolder, tmp_path: Path):
         while not folder.starts.is_file() or folder.starts.stat().st_mtime_ns == before:
             assert process.is_alive()
             time.sleep(0.01)
-        time.sleep(dice.uniform(0.2, 2.0))
+        # in all half of what an undisturbed run takes, and what is lost comes again
+        time.sleep(dice.uniform(0.1, 1.0) * whole.seconds / N_KILLS)
         process.kill()
         process.join()
         return process.exitcode == -signal.SIGKILL
 
     assert killed_until_the_end(path, kill) >= N_KILLS - 2
-    assert_same_runs(folder, whole)
+    assert_same_runs(folder, whole.folder)
 
 
-def test_killed_in_random_places(whole: RunFolder, tmp_path: Path):
+def test_killed_in_random_places(whole: Whole, tmp_path: Path):
     path = recipe(tmp_path / "parts")
     most = {"step": 15, "validation": 1, "epoch end": 1, "writing": 4, "rename": 6}
     most["between best and last"] = 1
@@ -100,4 +112,4 @@ def test_killed_in_random_places(whole: RunFolder, tmp_path: Path):
         return process.exitcode == -signal.SIGKILL
 
     assert killed_until_the_end(path, kill) >= N_KILLS - 2
-    assert_same_runs(RunFolder(path.parent / "run"), whole)
+    assert_same_runs(RunFolder(path.parent / "run"), whole.folder)
