@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils import _pytree as pytree
 
+from hermnet.kernels.first_use import n_rows
 from hermnet.kernels.recording import Recording, recording
 
 Function = Callable[..., Any]
@@ -69,7 +70,7 @@ class Replayed:
 
     def _key(self, inputs: Sequence[Tensor]) -> Any:
         given = inputs[self._n_fixed :]
-        is_large = _n_rows(given) > _LARGEST
+        is_large = n_rows(given) > _LARGEST
         if self._is_refused or is_large or torch.is_autocast_enabled("cuda"):
             return None
         addresses = tuple(t.data_ptr() for t in inputs[: self._n_fixed])
@@ -86,12 +87,12 @@ class Replayed:
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= _SEEN or torch.cuda.is_current_stream_capturing():
             return None
-        n_rows = _n_rows(inputs[self._n_fixed :])
-        return self._recorded(key, inputs) if self._has_room(n_rows) else None
+        more = n_rows(inputs[self._n_fixed :])
+        return self._recorded(key, inputs) if self._has_room(more) else None
 
-    def _has_room(self, n_rows: int) -> bool:
+    def _has_room(self, more: int) -> bool:
         """Whether there is room for a record; those that still come do not make some."""
-        while len(self._records) == _KEPT or self._held() + n_rows > _ROOM:
+        while len(self._records) == _KEPT or self._held() + more > _ROOM:
             oldest = next(iter(self._records))
             if self._n_calls - self._last[oldest] < _IDLE:
                 return False
@@ -125,7 +126,7 @@ class Record:
     def __init__(self, function: Function, n_fixed: int, inputs: Sequence[Tensor]) -> None:
         self.is_training = torch.is_grad_enabled()
         self._inputs = [t.clone() for t in inputs[n_fixed:]]
-        self.n_rows = _n_rows(self._inputs)
+        self.n_rows = n_rows(self._inputs)
         self._wanted = [t.requires_grad for t in inputs[:n_fixed]]
         # leaves of our own in the same memory: those given may be parts of graphs on other streams
         fixed = [t.detach().requires_grad_(t.requires_grad) for t in inputs[:n_fixed]]
@@ -189,10 +190,6 @@ class Record:
         copies = iter(_copies([g for g in self._gradients if g is not None]))
         found = iter([None if g is None else next(copies) for g in self._gradients])
         return [next(found) if wanted else None for wanted in self._wanted]
-
-
-def _n_rows(tensors: Sequence[Tensor]) -> int:
-    return max(t.shape[0] for t in tensors)
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -130,7 +130,8 @@ class _Derivative(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         ctx.save_for_backward(*arguments[:4])
         ctx.rest = arguments[4:]
-        return _checked(*arguments)  # type: ignore[no-any-return]
+        result: Tensor = _checked(*arguments)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -146,5 +147,6 @@ class _Derivative(torch.autograd.Function):
 
 def _derivative(factors: list[Tensor], form: Form, ends: tuple[Tensor, Tensor], by: int) -> Tensor:
     given = [t.detach() if k == by else t for k, t in enumerate(factors)]
+    # torch gives `apply` no types
     result: Tensor = _Derivative.apply(*given, form, *ends, by)  # type: ignore[no-untyped-call]
     return result

@@ -109,7 +109,7 @@ class FirstUse:
             return self._plain(*arguments)
         key = (*_kind(arguments), arguments[-1] if self._by_last else None)
         with torch.cuda.device(tensors[0].device):
-            if key in self._known or _n_rows(tensors) >= self._too_long:
+            if key in self._known or n_rows(tensors) >= self._too_long:
                 return self._fast(*arguments)
             if torch.cuda.is_current_stream_capturing():  # no place to compare: nothing may wait
                 return self._plain(*arguments)
@@ -123,7 +123,7 @@ class FirstUse:
             expected = self._plain(*arguments)
         except torch.OutOfMemoryError:  # tensors per edge and channel need not fit
             tensors = [t for t in arguments if isinstance(t, Tensor)]
-            self._too_long = min(self._too_long, _n_rows(tensors))
+            self._too_long = min(self._too_long, n_rows(tensors))
             return self._fast(*arguments)
         try:
             with warnings.catch_warnings():
@@ -151,7 +151,8 @@ class FirstUse:
         return result
 
 
-def _n_rows(tensors: Sequence[Tensor]) -> int:
+def n_rows(tensors: Sequence[Tensor]) -> int:
+    """Of the longest."""
     return max(t.shape[0] for t in tensors)
 
 

@@ -51,16 +51,6 @@ def _channels(block, B: tl.constexpr):
 
 
 @triton.jit
-def _add_filters(s, r, v, b, w, c, inside, C: tl.constexpr):
-    """Three tiles (E, B), and what one radial function (E, 1) adds to each."""
-    at = w + c[None, :]
-    s += b * tl.load(at, mask=inside, other=0.0)
-    r += b * tl.load(at + C, mask=inside, other=0.0)
-    v += b * tl.load(at + 2 * C, mask=inside, other=0.0)
-    return s, r, v
-
-
-@triton.jit
 def _filters(basis, e, stride, w, c, n_basis, C: tl.constexpr):
     """Three tiles (E, B), the parts of the filters."""
     inside = (c < C)[None, :]
@@ -68,7 +58,10 @@ def _filters(basis, e, stride, w, c, n_basis, C: tl.constexpr):
     r, v = s, s
     for k in tl.range(n_basis, loop_unroll_factor=UNROLLED):
         b = tl.load(basis + e[:, None] * stride + k)
-        s, r, v = _add_filters(s, r, v, b, w + k * (3 * C), c, inside, C)
+        at = w + k * (3 * C) + c[None, :]
+        s += b * tl.load(at, mask=inside, other=0.0)
+        r += b * tl.load(at + C, mask=inside, other=0.0)
+        v += b * tl.load(at + 2 * C, mask=inside, other=0.0)
     return s, r, v
 
 
@@ -144,6 +137,15 @@ def _store_three(at, x, y, z, c, C: tl.constexpr):
     tl.store(at + 2 * C + c, z, mask=c < C)
 
 
+@triton.jit
+def _of_one_slot(order, slots, at, stop, E: tl.constexpr):
+    """Up to E edges from a place of the order on, all of the slot of the first."""
+    place = at + tl.arange(0, E)
+    e = tl.load(order + place, mask=place < stop, other=0).to(tl.int64)
+    slot = tl.load(slots + tl.load(order + at))
+    return e, slot.to(tl.int64), (place < stop) & (tl.load(slots + e) == slot)
+
+
 @triton.jit(do_not_specialize=["n_basis"])
 def by_sender(
     grad, phi, v, basis, dirs, weight, t_phi, t_v, t_basis, t_dirs, t_weight,
@@ -163,27 +165,21 @@ def by_sender(
     s, r, u, x, y, z = a, a, a, a, a, a
     at, stop = tl.load(begins + sender), tl.load(stops + sender)
     while at < stop:
-        place = at + tl.arange(0, E)
-        e = tl.load(order + place, mask=place < stop, other=0).to(tl.int64)
-        slot = tl.load(slots + tl.load(order + at))
-        is_edge = (place < stop) & (tl.load(slots + e) == slot)
+        e, slot, is_edge = _of_one_slot(order, slots, at, stop, E)
         at += tl.sum(is_edge.to(tl.int32), 0)
         inside = is_edge[:, None] & (c < C)[None, :]
-        matrix = slot.to(tl.int64) * n_basis * (3 * C)
-        i = tl.load(atoms + e)
-        fs, fr, fv = _filters(basis, e, b_stride, weight + matrix, c, n_basis, C)
-        g = grad + tl.load(rows + e)[:, None] * (4 * C) + c[None, :]
-        gs = tl.load(g, mask=inside, other=0.0)
-        gx = tl.load(g + C, mask=inside, other=0.0)
-        gy = tl.load(g + 2 * C, mask=inside, other=0.0)
-        gz = tl.load(g + 3 * C, mask=inside, other=0.0)
-        hs, hr, hv, q = fs, fr, fv, fv
+        w, t_w = weight + slot * n_basis * (3 * C), t_weight + slot * n_basis * (3 * C)
+        fs, fr, fv = _filters(basis, e, b_stride, w, c, n_basis, C)
+        row = tl.load(rows + e)
+        gs = tl.load(grad + row[:, None] * (4 * C) + c[None, :], mask=inside, other=0.0)
+        gx, gy, gz = _three(grad + C, row, 4 * C, C, c, inside)
+        hs, hr, hv = fs, fr, fv
         if TANGENT:
             hs, hr, hv = _filter_tangents(
-                basis, b_stride, t_basis, tb_stride, e, weight + matrix, t_weight + matrix,
-                c, n_basis, C, WEIGHT,
+                basis, b_stride, t_basis, tb_stride, e, w, t_w, c, n_basis, C, WEIGHT
             )  # fmt: skip
         if PHI:
+            i = tl.load(atoms + e)
             dx, dy, dz = _vectors(dirs, e, 3, is_edge)
             vx, vy, vz = _three(v, i, v_stride, C, c, inside)
             s += tl.sum(gs * hs, 0)
