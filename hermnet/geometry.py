@@ -49,6 +49,16 @@ class RelationalGraph:
         """(n_edges,) int64, the source copy of each edge."""
         return self.expansion.neighbors
 
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Receiving rows (`side_centers`) and sources, (n_edges,), or (n_edges, 2) for both ways.
+
+        A row that is `n_rows` is none: nothing goes back along that edge.
+        """
+        union = self.expansion
+        ends = union if union.both is None else union.both
+        return ends.side_centers, ends.neighbors
+
     def of_kinds(self) -> RelationalGraph:
         """The graph of the first layer, in which one atom of each kind sends for all."""
         return replace(self, expansion=self.expansion.of_kinds())
@@ -68,6 +78,12 @@ class RelationalGraph:
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Messages (n_edges, ...) summed on the receiving copies (n_receivers, ...)."""
         return segment_sum(messages, self.centers, self.n_receivers)
+
+    def sum_ways(self, messages: Tensor) -> Tensor:
+        """Messages of all `ends`, a way after the other, summed (n_receivers, ...)."""
+        n_rows = self.expansion.n_rows
+        sums = segment_sum(messages, self.ends[0].reshape(-1), n_rows + 1)
+        return self.over_sides(sums[:n_rows])
 
     def sum_by_side(self, messages: Tensor) -> Tensor:
         """Messages (n_edges, ...) summed apart for each side, (n_receivers, n_sides, ...).

@@ -68,11 +68,10 @@ def product_messages(graph: RelationalGraph, values: Tensor, weights: Tensor) ->
         values: (n_sources, n_channels).
         weights: (n_edges, n_channels).
     """
-    union = graph.expansion
-    ends = union if union.both is None else union.both
-    rows, senders, n_rows = ends.side_centers, ends.neighbors, union.n_rows
+    rows, senders = graph.ends
     if convolution.takes(values, weights):
+        n_rows = graph.expansion.n_rows
         return graph.over_sides(convolution.product_sum(values, weights, rows, senders, n_rows))
-    weights = weights if union.both is None else weights.repeat_interleave(2, dim=0)
-    messages = values.index_select(0, senders.reshape(-1)) * weights
-    return graph.over_sides(segment_sum(messages, rows.reshape(-1), n_rows + 1)[:n_rows])
+    if rows.dim() == 2:
+        weights = weights.repeat_interleave(2, dim=0)
+    return graph.sum_ways(values.index_select(0, senders.reshape(-1)) * weights)

@@ -98,8 +98,8 @@ class Interaction(nn.Module, ABC):
         max_degree: highest degree it acts on; None for any.
         default_lmax: the features' lmax when the recipe does not say.
         uses_harmonics: whether it reads `RelationalGraph.harmonics`.
-        two_way: whether it reads no more of edges than their lengths, and sums messages with
-            `hermnet.messages.product_messages` only: an edge may then stand for its reverse too.
+        two_way: whether it sends messages to all `RelationalGraph.ends`, so that an edge may stand
+            for its reverse too: the length is the same, the direction the opposite.
     """
 
     max_degree: ClassVar[int | None]

@@ -1,4 +1,4 @@
-"""Edges that stand for their reverses too, where what they carry depends on their length alone.
+"""Edges that stand for their reverses too, where their filters depend on their length alone.
 
 Messages from i to j and from j to i then have the same filter, which a list of both edges makes
 twice. Here one of the two stays, with its way back beside it. This holds for any list: an edge

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hermnet.errors import InputError
 from hermnet.geometry import RelationalGraph
 from hermnet.grouped import is_tracing
-from hermnet.kernels import equivariant
+from hermnet.kernels import coupling, equivariant
 from hermnet.subnetwork import Interaction, Shape
 
 _SMALL = 16  # entries of a matrix that compiled code multiplies faster as sums: those of lmax 1
@@ -55,6 +55,7 @@ class NequIP(Interaction):
     max_degree: ClassVar[int | None] = None
     default_lmax: ClassVar[int] = 2
     uses_harmonics: ClassVar[bool] = True
+    two_way: ClassVar[bool] = True
 
     def __init__(self, shape: Shape, *, radial_hidden: int = 64, radial_layers: int = 2) -> None:
         super().__init__(shape)
@@ -96,8 +97,17 @@ class NequIP(Interaction):
         if equivariant.takes(h, harmonics, weights):
             ends = graph.centers, graph.neighbors
             return self.product.form.summed(h, harmonics, weights, ends, graph.n_receivers)
-        moved = h.index_select(0, graph.neighbors)
-        return graph.sum_messages(self.product(moved, harmonics, weights))
+        rows, senders = graph.ends
+        if coupling.takes(h, harmonics, weights):
+            table, n_rows = self.product.table, graph.expansion.n_rows
+            edges = coupling.Edges(table, rows, senders)
+            return graph.over_sides(coupling.coupled_sum(h, harmonics, weights, edges, n_rows))
+        if rows.dim() == 2:
+            back = harmonics * self.product.parity
+            harmonics = torch.stack((harmonics, back), dim=1).flatten(0, 1)
+            weights = weights.repeat_interleave(2, dim=0)
+        moved = h.index_select(0, senders.reshape(-1))
+        return graph.sum_ways(self.product(moved, harmonics, weights))
 
     def _path_weights(self, graph: RelationalGraph) -> Tensor:
         """(n_edges, n_paths, n_channels), zero at the cutoff."""
@@ -140,11 +150,18 @@ class TensorProduct(nn.Module):
         found = [(a.l, b.l, c.l) for a in kinds for b in kinds for c in a * b if c in kinds]
         self.paths = sorted(found, key=lambda path: (path[0], path[2], path[1]))
         self.rows = [2 * degree + 1 for degree in range(lmax + 1)]
-        blocks = [_coupling(self.paths, degree) for degree in range(lmax + 1)]
+        tensors = _tensors(self.paths)
+        blocks = [_coupling(self.paths, tensors, degree) for degree in range(lmax + 1)]
         self.sizes = [block.shape[1] * block.shape[2] for block in blocks]
-        coupling = torch.cat([block.flatten(1) for block in blocks], dim=1)
-        self.register_buffer("coupling", coupling.to(torch.get_default_dtype()), persistent=False)
         self.coupling: Tensor  # (n_harmonics, sum(sizes))
+        self.table: Tensor  # the tensors of all paths, one after another
+        self.parity: Tensor  # (n_harmonics,) of the harmonics
+        for name, buffer in (
+            ("coupling", torch.cat([block.flatten(1) for block in blocks], dim=1)),
+            ("table", torch.cat([tensor.flatten() for tensor in tensors])),
+            ("parity", torch.cat([torch.full((n,), (-1.0) ** (n // 2)) for n in self.rows])),
+        ):
+            self.register_buffer(name, buffer.to(torch.get_default_dtype()), persistent=False)
         ends = Counter((l1, l3) for l1, _, l3 in self.paths)
         self.n_paths = [[ends[l1, l3] for l3 in range(lmax + 1)] for l1 in range(lmax + 1)]
 
@@ -175,29 +192,37 @@ class TensorProduct(nn.Module):
     @cached_property
     def form(self) -> equivariant.Form:
         """The same with gathered features, summed where they are received."""
-        blocks = self.coupling.detach().cpu().split(self.sizes, dim=1)
-        tensors, columns = [], [0] * len(blocks)
-        for l1, l2, l3 in self.paths:
-            block = blocks[l3].unflatten(1, (self.rows[l3], -1))
-            start, columns[l3] = columns[l3], columns[l3] + self.rows[l1]
-            part = block[l2 * l2 : (l2 + 1) ** 2, :, start : columns[l3]]
-            tensors.append(part.permute(2, 0, 1))
+        sizes = [math.prod(2 * degree + 1 for degree in path) for path in self.paths]
+        parts = self.table.detach().cpu().split(sizes)
+        shapes = [[2 * degree + 1 for degree in (l2, l3, l1)] for l1, l2, l3 in self.paths]
+        tensors = [
+            part.view(shape).permute(2, 0, 1) for part, shape in zip(parts, shapes, strict=True)
+        ]
         return equivariant.Form(self.paths, tensors, self.forward)
 
 
-def _coupling(paths: list[tuple[int, int, int]], degree: int) -> Tensor:
-    """Tensors of all paths into a degree, (n_harmonics, 2 degree + 1, rows of their features)."""
+def _tensors(paths: list[tuple[int, int, int]]) -> list[Tensor]:
+    """Scaled Clebsch-Gordan tensor of each path, (2 l2 + 1, 2 l3 + 1, 2 l1 + 1) float64."""
     from e3nn import o3  # late, as above
 
-    into = [path for path in paths if path[2] == degree]
+    n_into = Counter(l3 for *_, l3 in paths)
+    return [
+        math.sqrt((2 * l3 + 1) / n_into[l3])
+        * o3.wigner_3j(l1, l2, l3, dtype=torch.float64).permute(1, 2, 0)
+        for l1, l2, l3 in paths
+    ]
+
+
+def _coupling(paths: list[tuple[int, int, int]], tensors: list[Tensor], degree: int) -> Tensor:
+    """Tensors of all paths into a degree, (n_harmonics, 2 degree + 1, rows of their features)."""
     n_harmonics = (max(l2 for _, l2, _ in paths) + 1) ** 2
     blocks = []
-    for l1, l2, l3 in into:
-        block = torch.zeros(n_harmonics, 2 * l3 + 1, 2 * l1 + 1, dtype=torch.float64)
-        tensor = o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
-        block[l2 * l2 : (l2 + 1) ** 2] = tensor.permute(1, 2, 0)
-        blocks.append(block)
-    return math.sqrt((2 * degree + 1) / len(into)) * torch.cat(blocks, dim=2)
+    for (_, l2, l3), tensor in zip(paths, tensors, strict=True):
+        if l3 == degree:
+            block = tensor.new_zeros(n_harmonics, *tensor.shape[1:])
+            block[l2 * l2 : (l2 + 1) ** 2] = tensor
+            blocks.append(block)
+    return torch.cat(blocks, dim=2)
 
 
 def _contract(coupling: Tensor, rows: Tensor, n_out: int) -> Tensor:

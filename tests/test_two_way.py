@@ -124,6 +124,7 @@ def everything(potential: Potential, graph: AtomicGraph) -> list[Tensor]:
     return values + list(torch.autograd.grad(loss, weights, materialize_grads=True))
 
 
+NEQUIP = {"name": "nequip", "radial_hidden": 6}
 WIDE = {"name": "schnet", "n_filters": 6}
 MODELS: list[dict[str, Any]] = [
     {"relations": "none"},
@@ -131,6 +132,9 @@ MODELS: list[dict[str, Any]] = [
     {"relations": "vertex", "sharing": "shared"},
     {"relations": "vertex", "subnet": {"default": "schnet", "O": WIDE}},
     {"relations": "vertex", "subnet": {"default": "schnet", "O": WIDE, "H": WIDE}},
+    {"relations": "none", "subnet": NEQUIP, "lmax": 2},
+    {"relations": "vertex", "subnet": NEQUIP, "lmax": 1, "heterogeneity": "update"},
+    {"relations": "vertex", "subnet": {"default": NEQUIP, "O": "schnet"}, "lmax": 1},
 ]
 
 
@@ -149,7 +153,7 @@ def test_numbers_are_those_of_all_edges(
 @pytest.mark.parametrize(
     ("options", "is_halved"),
     [
-        *((options, True) for options in (MODELS[0], MODELS[1], MODELS[2])),
+        *((MODELS[k], True) for k in (0, 1, 2, 5, 6)),
         ({"relations": "vertex"}, False),
         ({"relations": "pair", "sharing": "shared"}, False),
         ({"relations": "none", "subnet": "painn"}, False),
@@ -189,9 +193,10 @@ def test_messages_both_ways_close_under_differentiation():
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["kernels", "operators of torch"])
-def test_what_is_traced_serves_every_list(fused: bool):
+@pytest.mark.parametrize("options", [MODELS[0], MODELS[5]], ids=str)
+def test_what_is_traced_serves_every_list(options: dict[str, Any], fused: bool):
     """A compiled model meets complete lists and others, and must not be compiled anew for them."""
-    potential = random_potential(replace(OPTIONS, n_layers=1), ELEMENTS)
+    potential = random_potential(replace(OPTIONS, n_layers=1, **options), ELEMENTS)
     tensors = {**dict(potential.named_parameters()), **dict(potential.named_buffers())}
     complete = GRAPHS["cells smaller than the cutoff"]()
     inputs = edge_vectors(complete), potential.lean_indices(complete)
