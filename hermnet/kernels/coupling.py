@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
+from hermnet.kernels.choice import SUFFIX, may_take, n_threads
+from hermnet.kernels.closing import all_but_last, close
 from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
@@ -147,31 +148,6 @@ def _fake_second(*arguments: Any) -> tuple[Tensor, ...]:
     return grad.new_empty(grad.shape), *_gradients(arguments[4:7], arguments[-1] >> 1)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs[:-1])
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 3)
-    found: list[Tensor | None] = [None] * 7
-    if grad is not None:
-        results = torch.ops.hermnet.coupled_first(grad, *ctx.saved_tensors, bits(needs))
-        found[:3] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
-
-
-def _backward_of_first(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 4)
-    found: list[Tensor | None] = [None] * 8
-    given = [t if t is not None and t.numel() else None for t in tangents]
-    if any(t is not None for t in given):
-        second = torch.ops.hermnet.coupled_second
-        results = second(*given, *ctx.saved_tensors, bits(needs))
-        found[:4] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
-
-
 for _name, _implementation, _fake in (
     ("coupled", _coupled, _fake_coupled),
     ("coupled_first", _coupled_first, _fake_first),
@@ -179,7 +155,4 @@ for _name, _implementation, _fake in (
 ):
     implement(_LIBRARY, _name, _implementation, by="coupling")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
-for _name, _derivative in (("coupled", _backward), ("coupled_first", _backward_of_first)):
-    torch.library.register_autograd(
-        f"hermnet::{_name}", _derivative, setup_context=_save, lib=_LIBRARY
-    )
+close(_LIBRARY, "coupled", 3, all_but_last, all_but_last)

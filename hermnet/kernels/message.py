@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels import plain_message
-from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
+from hermnet.kernels.choice import SUFFIX, may_take, n_threads
+from hermnet.kernels.closing import all_but_last, close
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import implement, library
 
@@ -175,32 +176,6 @@ def _fake_second(*arguments: Any) -> tuple[Tensor, ...]:
     return grad.new_empty(grad.shape), *_gradients(arguments[6:11], arguments[-1] >> 1)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs[:-1])
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 5)
-    found: list[Tensor | None] = [None] * 10
-    if grad is not None:
-        first = torch.ops.hermnet.message_first
-        results = first(grad, *ctx.saved_tensors, bits(needs))
-        found[:5] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
-
-
-def _backward_of_first(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 6)
-    found: list[Tensor | None] = [None] * 11
-    given = [t if t is not None and t.numel() else None for t in tangents]
-    if any(t is not None for t in given):
-        second = torch.ops.hermnet.message_second
-        results = second(*given, *ctx.saved_tensors, bits(needs))
-        found[:6] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
-
-
 for _name, _implementation, _fake in (
     ("message", _message, _fake_message),
     ("message_first", _message_first, _fake_first),
@@ -211,7 +186,4 @@ for _name, _implementation, _fake in (
     _checked = FirstUse("hermnet.kernels.gpu_message", _name, _plain, _by_needs)
     _LIBRARY.impl(_name, _checked, "CUDA")
     torch.library.register_fake(f"hermnet::{_name}", _fake, lib=_LIBRARY)
-for _name, _derivative in (("message", _backward), ("message_first", _backward_of_first)):
-    torch.library.register_autograd(
-        f"hermnet::{_name}", _derivative, setup_context=_save, lib=_LIBRARY
-    )
+close(_LIBRARY, "message", 5, all_but_last, all_but_last)

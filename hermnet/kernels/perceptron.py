@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hermnet.kernels.choice import SUFFIX, bits, may_take, n_threads, wanted
+from hermnet.kernels.choice import SUFFIX, may_take, n_threads
+from hermnet.kernels.closing import close
 from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
@@ -154,37 +155,14 @@ def _fake_second(*arguments: Any) -> tuple[Tensor, ...]:
     return grad.new_empty(grad.shape), *_gradients(arguments[4:7], arguments[-1] >> 1)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, w1, w2, atoms, ends = inputs
-    ctx.save_for_backward(x, w1, w2, output[1], atoms, ends)
-    ctx.set_materialize_grads(False)
+def _saved(arguments: tuple[Any, ...], results: Any) -> tuple[Tensor | None, ...]:
+    *inputs, atoms, ends = arguments
+    return *inputs, results[1], atoms, ends
 
 
-def _save_first(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    grad, x, w1, w2, hidden, atoms, ends, _ = inputs
-    ctx.save_for_backward(grad, x, w1, w2, hidden, output[3], atoms, ends)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 3)
-    found: list[Tensor | None] = [None] * 5
-    if grad is not None:
-        first = torch.ops.hermnet.perceptron_first
-        *results, _ = first(grad, *ctx.saved_tensors, bits(needs))
-        found[:3] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
-
-
-def _backward_of_first(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-    needs = wanted(ctx, 4)
-    found: list[Tensor | None] = [None] * 8
-    given = [t if t is not None and t.numel() else None for t in tangents[:3]]
-    if any(t is not None for t in given):
-        second = torch.ops.hermnet.perceptron_second
-        results = second(*given, *ctx.saved_tensors, bits(needs))
-        found[:4] = [r if need else None for r, need in zip(results, needs, strict=True)]
-    return tuple(found)
+def _saved_by_first(arguments: tuple[Any, ...], results: Any) -> tuple[Tensor | None, ...]:
+    *given, atoms, ends, _ = arguments
+    return *given, results[3], atoms, ends
 
 
 for _name, _implementation, _shapes in (
@@ -194,10 +172,4 @@ for _name, _implementation, _shapes in (
 ):
     implement(_LIBRARY, _name, _implementation, by="perceptron")
     torch.library.register_fake(f"hermnet::{_name}", _shapes, lib=_LIBRARY)
-for _name, _derivative, _saving in (
-    ("perceptron", _backward, _save),
-    ("perceptron_first", _backward_of_first, _save_first),
-):
-    torch.library.register_autograd(
-        f"hermnet::{_name}", _derivative, setup_context=_saving, lib=_LIBRARY
-    )
+close(_LIBRARY, "perceptron", 3, _saved, _saved_by_first)
