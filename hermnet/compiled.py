@@ -9,9 +9,10 @@ derivative.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -32,6 +33,7 @@ from hermnet.kernels.choice import plain_operators
 from hermnet.network import Indices
 from hermnet.potential import Potential, evaluate_eagerly
 
+_LOG = logging.getLogger("hermnet.compiled")
 _TOLERANCE = 1e-2  # of the compiled gradient, relative; short floats are far below
 _SMALL = 1e-6  # eV/A
 
@@ -71,18 +73,15 @@ class CompiledEvaluator:
         leaves = pytree.tree_leaves(indices)
         try:
             tensors = self._tensors(potential)
-            is_new = self._function is None
-            if is_new:
-                graph = trace_energy_and_gradient(potential, tensors, vectors, indices, fused=True)
-                # sizes are right by construction; to check each takes as long as small kernels
-                options: dict[str, Any] = {"size_asserts": False}
-                self._function = torch.compile(graph, dynamic=True, options=options)
-                if vectors.is_cuda:
-                    self._function = Replayed(self._function, len(tensors))
-            with torch.set_grad_enabled(create_graph), _quiet() if is_new else nullcontext():
-                energies, gradient = self._function(*tensors.values(), vectors, *leaves)
-            if is_new:
-                _compare(gradient, evaluate_eagerly(potential, vectors, indices, False)[1])
+            inputs = *tensors.values(), vectors, *leaves
+            with torch.set_grad_enabled(create_graph):
+                if self._function is not None:
+                    energies, gradient = self._function(*inputs)
+                else:
+                    graph = trace_energy_and_gradient(potential, tensors, vectors, indices, True)
+                    self._function, found = _compiled(graph, len(tensors), inputs)
+                    energies, gradient = found
+                    _compare(gradient, evaluate_eagerly(potential, vectors, indices, False)[1])
         except Exception as error:  # whatever the compiler cannot do, eager can
             self._failed = True
             reason = str(error).strip().splitlines()[0]
@@ -103,6 +102,36 @@ class CompiledEvaluator:
             ]
         found = {path: own[name] for path, own, name in self._places}
         return cast("dict[str, Tensor]", found)
+
+
+def _compiled(
+    graph: GraphModule, n_tensors: int, inputs: tuple[Tensor, ...]
+) -> tuple[Any, tuple[Tensor, Tensor]]:
+    """The graph compiled in the best way that works, and what it gives for these inputs."""
+    with _quiet():
+        if inputs[n_tensors].is_cuda:
+            function: Any = Replayed(_compile(graph, {}), n_tensors)
+            return function, function(*inputs)
+        try:
+            function = _compile(graph, _without_python())
+            return function, function(*inputs)
+        except Exception as error:  # torch says that its wrapper in C++ is an experiment
+            _LOG.info("calls of compiled code go through Python: %s", error)
+            function = _compile(graph, {})
+            return function, function(*inputs)
+
+
+def _compile(graph: GraphModule, more: dict[str, Any]) -> Any:
+    # sizes are right by construction; to check each takes as long as small kernels
+    return torch.compile(graph, dynamic=True, options={"size_asserts": False, **more})
+
+
+def _without_python() -> dict[str, Any]:
+    """Options with which nothing is called through Python, as far as torch and kernels let us."""
+    from hermnet.kernels.direct import Direct, direct_operators  # late: imports torch's compiler
+
+    direct = {"post_grad_custom_post_pass": Direct()} if direct_operators() else {}
+    return {"cpp_wrapper": True, **direct}
 
 
 @contextmanager

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from hermnet.kernels.library import library
+from hermnet.kernels.library import extension, library
 
 torch.set_num_threads(1)  # a second busy process slows two-thread torch many times over
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...; empty where there is one only
 KERNELS = ("coupling", "perceptron", "message", "affine", "convolution")  # the longest first
+EXTENSION = "direct"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,10 +54,10 @@ def _share_kernels(own: Path, shared: Path) -> None:
     shared.mkdir(exist_ok=True)
     own.symlink_to(shared)
     first = int(WORKER.removeprefix("gw")) % len(KERNELS)
-    for name in KERNELS[first:] + KERNELS[:first]:
+    for name in [*KERNELS[first:], *KERNELS[:first], EXTENSION]:
         with shared.with_name(f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            library(name)
+            extension(name) if name == EXTENSION else library(name)
 
 
 @pytest.fixture(autouse=True)

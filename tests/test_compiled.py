@@ -155,6 +155,29 @@ def test_compiled_code_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(found[0][name], value) for name, value in expected[0].items())
 
 
+def test_where_calls_have_to_go_through_python_they_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    tried = []
+
+    def compiled(graph: Any, dynamic: bool, options: dict[str, Any]) -> Any:
+        tried.append("cpp_wrapper" in options)
+        if tried[-1]:
+            raise RuntimeError("Python.h is not there")
+        return graph
+
+    monkeypatch.setattr("hermnet.compiled.torch.compile", compiled)
+    potential = random_potential(OPTIONS, ELEMENTS)
+    expected = losses_of(potential, [graph_of(0), graph_of(1)])
+    potential.evaluate = CompiledEvaluator()
+    with caplog.at_level("INFO", logger="hermnet.compiled"):
+        found = losses_of(potential, [graph_of(0), graph_of(1)])
+    assert tried == [True, False]
+    assert "through Python: Python.h is not there" in caplog.text
+    for one, other in zip(found, expected, strict=True):
+        assert_relative(one["forces"], other["forces"], 1e-10)
+
+
 def test_the_repulsion_of_nuclei_is_added_to_what_is_compiled(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hermnet.compiled.torch.compile", lambda graph, **_: graph)
     potential = random_potential(replace(OPTIONS, zbl=True), ELEMENTS)

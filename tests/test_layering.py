@@ -29,6 +29,7 @@ ROWS: list[tuple[int, str]] = [
     (1, "kernels.gpu_message"),
     (1, "kernels.closing"),
     (1, "kernels.affine kernels.convolution kernels.coupling kernels.message kernels.perceptron"),
+    (1, "kernels.direct"),
     (1, "cell_list classes envelopes expansion graph grouped radial segments"),
     (1, "copies in_use two_way cuda_graphs kernels.equivariant"),
     (2, "neighbors relations relational"),

@@ -1,7 +1,7 @@
 """C++ code of this package as a shared library, compiled once on each machine.
 
-A few seconds at the first use, then a file in the cache folder. The code includes nothing of torch:
-it gets addresses, through `ctypes`, so that any compiler will do. Where there is none, or
+A few seconds at the first use, then a file in the cache folder. Kernels include nothing of torch:
+they get addresses, through `ctypes`, so that any compiler will do. Where there is none, or
 ``HERMNET_KERNELS=0`` says so, everything runs on the operators of torch.
 """
 
@@ -44,6 +44,19 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
 
 
+def extension(name: str) -> ctypes.CDLL | None:
+    """The compiled code of a ``<name>.cpp`` that includes headers of torch; None if that fails."""
+    root = Path(torch.__file__).parent
+    version = f"-DHERMNET_TORCH={torch.__version__}"  # another torch, another file
+    places = f"-I{root / 'include'}", f"-L{root / 'lib'}"
+    flags = ("-O1", version, *places, "-ltorch_cpu")
+    try:
+        return ctypes.CDLL(str(_built(_FOLDER / f"{name}.cpp", flags)))
+    except (OSError, subprocess.SubprocessError) as error:
+        _LOG.info("no extension %s: %s", name, _reason(error))
+        return None
+
+
 def implement(
     operators: torch.library.Library, name: str, function: Callable[..., Any], by: str
 ) -> None:
@@ -57,23 +70,23 @@ def library_of(operator: str) -> str | None:
     return _of_operator.get(operator)
 
 
-def _built(source: Path) -> Path:
+def _built(source: Path, flags: tuple[str, ...] = ()) -> Path:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler")
     folder = cache_folder() / "kernels"
-    path = folder / f"{source.stem}-{_key(source, compiler)}.so"
+    path = folder / f"{source.stem}-{_key(source, compiler, flags)}.so"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             made = Path(work) / path.name
-            _compile(compiler, source, made)
+            _compile(compiler, source, made, flags)
             os.replace(made, path)  # whole or not at all, whoever else is at it
     return path
 
 
-def _compile(compiler: str, source: Path, path: Path) -> None:
-    command = [compiler, *_FLAGS, "-o", str(path), str(source)]
+def _compile(compiler: str, source: Path, path: Path, flags: tuple[str, ...]) -> None:
+    command = [compiler, *_FLAGS, "-o", str(path), str(source), *flags]
     try:
         _run([*command, "-fopenmp"])
     except subprocess.CalledProcessError:  # some compilers come without OpenMP: one thread then
@@ -84,12 +97,13 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT)
 
 
-def _key(source: Path, compiler: str) -> str:
+def _key(source: Path, compiler: str, flags: tuple[str, ...]) -> str:
     """Code, compiler and processor: what runs on one may stop the other."""
     parts = (
         *(path.read_text(encoding="utf-8") for path in (source, *sorted(_FOLDER.glob("*.h")))),
         compiler,
         *_FLAGS,
+        *flags,
         platform.machine(),
         _processor(),
     )
