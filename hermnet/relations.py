@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
-from typing import ClassVar, NamedTuple, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from hermnet.classes import ElementClasses
-from hermnet.copies import (
-    Kinds,
-    Senders,
-    are_few,
-    copies_of,
-    segment_ends,
-    standing_copies,
-    waits,
-)
+from hermnet.copies import Kinds, are_few, waits
 from hermnet.errors import InputError, nearest
-from hermnet.expansion import Copies, Expansion
-
-
-class Links(NamedTuple):
-    """Relational edges before they are sorted."""
-
-    edge: Tensor  # (n_links,) int64, the graph's edge
-    relation: Tensor  # (n_links,) int64
-    side: Tensor  # (n_links,) int64
+from hermnet.expansion import Expansion
+from hermnet.kernels import indexing
+from hermnet.unions import Linked, Links, union
 
 
 class Scheme(ABC):
@@ -104,46 +91,34 @@ class Scheme(ABC):
             shares_sources: whether an atom has one source for all relations.
             kinds: atoms with the same features in the first layer; None where any may be.
         """
-        n_atoms, n_relations, n_sides = classes.shape[0], self.n_relations, self.n_sides
-        links, standing = self.links(classes, centers, neighbors), self.standing(classes)
+        links = self.links(classes, centers, neighbors)
+        standing, n_relations = self.standing(classes), self.n_relations
         if part is not None:
-            n_relations, links = int((part >= 0).sum()), _renumber(links, part)
+            links, n_relations = _renumber(links, part), int((part >= 0).sum())
             standing = None if standing is None else part[standing]
-        slot = links.relation * n_sides + links.side
-        order = torch.argsort(slot * n_atoms + centers[links.edge], stable=True)
-        slot, edge, relation = (t[order] for t in (slot, links.edge, links.relation))
-        center, neighbor, n_slots = centers[edge], neighbors[edge], n_relations * n_sides
-        if standing is None:
-            receivers, row = copies_of(relation * n_atoms + center, n_relations, n_atoms)
-        else:
-            receivers, row_of = standing_copies(standing, n_relations, is_whole=part is None)
-            row = row_of[center]
-        senders = Senders(None, 1, neighbor, n_atoms, self._lists_all(classes, centers, kinds))
-        senders = senders if shares_sources else senders.of_segments(slot, n_slots)
-        sources, source_row = senders.every() if shares_sources and part is None else senders.used()
-        first, first_row = (sources, source_row) if kinds is None else senders.used_kinds(kinds)
-        return Expansion(
-            receivers=receivers,
-            sources=sources,
-            kinds=first,
-            edge=edge,
-            centers=row,
-            neighbors=source_row,
-            neighbor_kinds=first_row,
-            neighbor_atoms=neighbor,
-            offsets=segment_ends(slot, n_slots),
-            side_rows=self._side_rows(receivers, n_relations, part),
-            side_centers=row * n_sides + slot % n_sides,
+        given = Linked(
+            links=links,
+            centers=centers,
+            neighbors=neighbors,
+            n_atoms=classes.shape[0],
+            n_relations=n_relations,
+            n_sides=self.n_sides,
+            standing=standing,
+            kinds=kinds,
+            shares_sources=shares_sources,
+            is_whole=part is None,
+            lists_all=self._lists_all(classes, centers, kinds),
         )
+        found = indexing.union(given) if indexing.takes(given) else union(given)
+        return self._with_side_rows(found, n_relations, part)
 
     def _lists_all(self, classes: Tensor, centers: Tensor, kinds: Kinds | None) -> bool:
         n_kinds = 0 if kinds is None else kinds.atom.shape[0]
         sizes = classes.shape[0], centers.shape[0], n_kinds
         return waits(classes.device) and self.is_static(*sizes)
 
-    def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
-        first = torch.arange(receivers.atom.shape[0], device=receivers.atom.device) * self.n_sides
-        return first.unsqueeze(1)
+    def _with_side_rows(self, union: Expansion, n_relations: int, part: Tensor | None) -> Expansion:
+        return union
 
 
 def _renumber(links: Links, part: Tensor) -> Links:
@@ -246,7 +221,8 @@ class TriadicRelations(Scheme):
         relation = self._relation(torch.minimum(own, other), torch.maximum(own, other))
         return Links(edge, relation, (own > other).to(torch.int64))
 
-    def _side_rows(self, receivers: Copies, n_relations: int, part: Tensor | None) -> Tensor:
+    def _with_side_rows(self, union: Expansion, n_relations: int, part: Tensor | None) -> Expansion:
+        receivers = union.receivers
         classes = torch.arange(self.n_classes, device=receivers.atom.device)
         like = classes.new_zeros(self.n_relations, dtype=torch.bool)
         like[self._relation(classes, classes)] = True
@@ -255,7 +231,7 @@ class TriadicRelations(Scheme):
         rows = torch.arange(receivers.atom.shape[0], device=receivers.atom.device)
         relation = torch.searchsorted(receivers.offsets.to(torch.int64), rows, right=True)
         second = torch.where(like[relation], 0, 1)
-        return torch.stack((2 * rows, 2 * rows + second), dim=1)
+        return replace(union, side_rows=torch.stack((2 * rows, 2 * rows + second), dim=1))
 
 
 SCHEMES: dict[str, type[Scheme]] = {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hermnet.expansion import BothWays, Expansion
+from hermnet.kernels import indexing
 
 _LARGEST = 2**62  # of the numbers that tell edges apart
 
@@ -38,8 +39,9 @@ def two_way(
             of their own.
     """
     is_waiting = centers.device.type != "cpu"
+    halved = indexing.halved if indexing.may_take(centers) else _halved
     return [
-        union if is_waiting or not wanted else _halved(union, centers, neighbors, shifts)
+        union if is_waiting or not wanted else halved(union, centers, neighbors, shifts)
         for union, wanted in zip(unions, takes, strict=True)
     ]
 

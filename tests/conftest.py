@@ -16,7 +16,8 @@ from hermnet.kernels.library import extension, library
 torch.set_num_threads(1)  # a second busy process slows two-thread torch many times over
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...; empty where there is one only
-KERNELS = ("coupling", "perceptron", "message", "affine", "convolution")  # the longest first
+# those that take longest first
+KERNELS = ("coupling", "perceptron", "message", "affine", "indexing", "convolution")
 EXTENSION = "direct"
 
 
