@@ -20,6 +20,7 @@ constexpr int64_t LEAST = 32;  // edges of a thread
 // What Python passes: eight bytes each, in this order. Pointers that are not wanted are null.
 template <typename T>
 struct Args {
+  int64_t n_components;  // (lmax + 1)^2
   int64_t n_edges, n_ways, n_channels, n_to, n_from, runs, n_threads;
   const int64_t *to, *from;  // (n_edges, n_ways)
   const T* table;            // the C of all paths, (2 l2 + 1, 2 l3 + 1, 2 l1 + 1) each
@@ -219,17 +220,17 @@ void wide(int which, const Args<T>& a) {
 }
 
 template <typename T>
-void any(int which, int lmax, const Args<T>& a) {
-  if (lmax == 1) wide<T, 1>(which, a);
-  if (lmax == 2) wide<T, 2>(which, a);
+void any(int which, const Args<T>& a) {
+  if (a.n_components == 4) wide<T, 1>(which, a);
+  if (a.n_components == 9) wide<T, 2>(which, a);
 }
 
 }  // namespace
 
-extern "C" void hermnet_coupling_float(int which, int lmax, const void* args) {
-  any<float>(which, lmax, *static_cast<const Args<float>*>(args));
+extern "C" void hermnet_coupling_float(int which, const void* args) {
+  any<float>(which, *static_cast<const Args<float>*>(args));
 }
 
-extern "C" void hermnet_coupling_double(int which, int lmax, const void* args) {
-  any<double>(which, lmax, *static_cast<const Args<double>*>(args));
+extern "C" void hermnet_coupling_double(int which, const void* args) {
+  any<double>(which, *static_cast<const Args<double>*>(args));
 }

@@ -88,11 +88,12 @@ def _call(
     if table.numel() != _TABLE[x.shape[1]]:
         raise ValueError(f"table: {table.numel()} entries, not {_TABLE[x.shape[1]]}")
     n_ways = math.prod(rows.shape[1:])
-    sizes = [w.shape[0], n_ways, x.shape[2], grad.shape[0], x.shape[0], n_ways == 1, n_threads()]
+    sizes = [x.shape[1], w.shape[0], n_ways, x.shape[2], grad.shape[0], x.shape[0]]
+    sizes += [n_ways == 1, n_threads()]
     pointers = [rows, senders, table, *inputs[1:], grad, *tangents, *results]
     words = sizes + [0 if t is None or t.numel() == 0 else t.data_ptr() for t in pointers]
     function = getattr(library("coupling"), f"hermnet_coupling_{SUFFIX[x.dtype]}")
-    function(which, math.isqrt(x.shape[1]) - 1, (ctypes.c_int64 * len(words))(*words))
+    function(which, (ctypes.c_int64 * len(words))(*words))
 
 
 def _dense(tensors: Sequence[Any]) -> list[Any]:

@@ -18,15 +18,16 @@ from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch._ops import OpOverload
 from torch.fx import Graph
 
-from hermnet.kernels import affine, convolution, message, perceptron  # noqa: F401  # define them
+from hermnet.kernels import affine, convolution, coupling, message, perceptron  # noqa: F401  # define them
 from hermnet.kernels.choice import SUFFIX
 from hermnet.kernels.library import extension, library
 
-_OPERATORS = {  # by library, these in the order of `Library` in direct.cpp
+_OPERATORS = {  # by library, these in the order of `Library` in direct.h
     "message": ("message", "message_first", "message_second"),
     "perceptron": ("perceptron", "perceptron_first", "perceptron_second"),
     "affine": ("affine", "affine_back", "affine_outer"),
     "convolution": ("product_sum", "edge_product"),
+    "coupling": ("coupled", "coupled_first", "coupled_second"),
 }
 _LIBRARY = torch.library.Library("hermnet", "FRAGMENT")
 

@@ -88,13 +88,35 @@ def of_convolution(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def of_coupling(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
+    table = torch.randn(28, dtype=dtype)  # of lmax 1
+    one = torch.sort(torch.randint(N_ROWS, (N_EDGES,))).values, torch.randint(N_ATOMS, (N_EDGES,))
+    rows = torch.randint(0, N_ROWS, (N_EDGES, 2))
+    rows[::3, 1] = N_ROWS
+    both = rows, torch.randint(0, N_ATOMS, (N_EDGES, 2))
+    shapes = (N_ATOMS, 4, C), (N_EDGES, 4), (N_EDGES, 4, C)
+    inputs = [rand(*shape, dtype=dtype) for shape in shapes]
+    grad = rand(N_ROWS, 4, C, dtype=dtype)
+    return {
+        "coupled": (*inputs, table, *one, N_ROWS),
+        "coupled, both ways": (*inputs, table, *both, N_ROWS),
+        "coupled_first": (grad, *inputs, table, *both, 0b111),
+        "coupled_first, some": (grad, *inputs, table, *one, 0b001),
+        "coupled_second": (*inputs, grad, *inputs, table, *both, 0b1111),
+        "coupled_second, some": (None, inputs[1], None, grad, *inputs, table, *one, 0b1010),
+    }
+
+
+MAKERS = (of_message, of_perceptron, of_affine, of_convolution, of_coupling)
+
+
 def tensors_of(result: Any) -> list[Tensor]:
     return [result] if isinstance(result, Tensor) else list(result)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float", "double"])
-@pytest.mark.parametrize("make", [of_message, of_perceptron, of_affine, of_convolution])
+@pytest.mark.parametrize("make", MAKERS)
 def test_numbers_are_those_of_the_operator(make: Any, dtype: torch.dtype, n_threads: int):
     ours = torch.ops.hermnet
     for case, arguments in make(dtype).items():
@@ -110,11 +132,7 @@ def test_numbers_are_those_of_the_operator(make: Any, dtype: torch.dtype, n_thre
 
 
 def test_every_operator_has_its_case():
-    cases = [
-        case
-        for make in (of_message, of_perceptron, of_affine, of_convolution)
-        for case in make(torch.float32)
-    ]
+    cases = [case for make in MAKERS for case in make(torch.float32)]
     assert {c.partition(",")[0] for c in cases} == {op._opname for op in direct_operators()}
 
 
