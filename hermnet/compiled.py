@@ -68,9 +68,9 @@ class CompiledEvaluator:
         self, potential: Potential, vectors: Tensor, indices: Indices, create_graph: bool
     ) -> tuple[Tensor, Tensor]:
         """See `hermnet.potential.evaluate_eagerly`."""
-        if self._failed or vectors.requires_grad or not _traceable(vectors, indices):
-            return evaluate_eagerly(potential, vectors, indices, create_graph)
         leaves = pytree.tree_leaves(indices)
+        if self._failed or vectors.requires_grad or not _traceable(vectors, indices, leaves):
+            return evaluate_eagerly(potential, vectors, indices, create_graph)
         try:
             tensors = self._tensors(potential)
             inputs = *tensors.values(), vectors, *leaves
@@ -149,11 +149,10 @@ def _compare(found: Tensor, expected: Tensor) -> None:
         raise RuntimeError(f"what the compiler made has a gradient that is off by {error:.1e}")
 
 
-def _traceable(vectors: Tensor, indices: Indices) -> bool:
+def _traceable(vectors: Tensor, indices: Indices, leaves: list[Tensor]) -> bool:
     """Whether no size is 0 or 1, which symbolic tracing would take for constants."""
-    constant = _constant_ends(indices)
-    rows = [vectors, *pytree.tree_leaves(indices)]
-    return all(tensor.shape[0] > 1 for tensor in rows if id(tensor) not in constant)
+    short = {id(tensor) for tensor in (vectors, *leaves) if tensor.shape[0] < 2}
+    return not short or short <= _constant_ends(indices)
 
 
 def trace_energy_and_gradient(

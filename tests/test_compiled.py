@@ -213,4 +213,4 @@ def test_one_element_alone_can_be_traced(relations: str):
     graph = graph_from_atoms(bulk("C", cubic=True), OPTIONS.cutoff)
     vectors, indices = inputs_of(potential, graph)
     assert len(indices.expansions[0].kinds.atom) == 2
-    assert _traceable(vectors, indices)
+    assert _traceable(vectors, indices, pytree.tree_leaves(indices))
