@@ -1,8 +1,8 @@
 // Operators of torch that call our kernels without Python between, for compiled code.
 //
-// They are those of the modules in Python, which say what they mean, with the same arguments and without
-// derivatives. Everything goes through torch's stable
-// interface for extensions, whose headers compile in two seconds.
+// They are those of the modules in Python, which say what they mean, with the same arguments and
+// without derivatives. Everything goes through torch's stable interface for extensions, whose
+// headers compile in two seconds.
 
 #include <torch/csrc/stable/library.h>
 
