@@ -130,8 +130,14 @@ def _without_python() -> dict[str, Any]:
     """Options with which nothing is called through Python, as far as torch and kernels let us."""
     from hermnet.kernels.direct import Direct, direct_operators  # late: imports torch's compiler
 
+    logging.getLogger("torch._inductor.ir").addFilter(_is_news)
     direct = {"post_grad_custom_post_pass": Direct()} if direct_operators() else {}
     return {"cpp_wrapper": True, **direct}
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False where torch says of each operator that it calls it in a way of several."""
+    return "missing a c-shim" not in record.getMessage()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import structures
+from hermnet import compiled
 from hermnet.checks import random_potential
 from hermnet.compiled import CompiledEvaluator, _traceable, trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
@@ -109,10 +111,10 @@ def test_compiled_is_eager(relations: str, sharing: str):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     found = losses_of(potential, graphs[:1])
-    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    n_graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     found += losses_of(potential, graphs[1:])
-    assert compiled >= 1, "it went through the compiler"
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled, (
+    assert n_graphs >= 1, "it went through the compiler"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == n_graphs, (
         "one graph, all sizes"
     )
     for one, other in zip(found, expected, strict=True):
@@ -160,13 +162,13 @@ def test_where_calls_have_to_go_through_python_they_do(
 ):
     tried = []
 
-    def compiled(graph: Any, dynamic: bool, options: dict[str, Any]) -> Any:
+    def compile_it(graph: Any, dynamic: bool, options: dict[str, Any]) -> Any:
         tried.append("cpp_wrapper" in options)
         if tried[-1]:
             raise RuntimeError("Python.h is not there")
         return graph
 
-    monkeypatch.setattr("hermnet.compiled.torch.compile", compiled)
+    monkeypatch.setattr("hermnet.compiled.torch.compile", compile_it)
     potential = random_potential(OPTIONS, ELEMENTS)
     expected = losses_of(potential, [graph_of(0), graph_of(1)])
     potential.evaluate = CompiledEvaluator()
@@ -176,6 +178,18 @@ def test_where_calls_have_to_go_through_python_they_do(
     assert "through Python: Python.h is not there" in caplog.text
     for one, other in zip(found, expected, strict=True):
         assert_relative(one["forces"], other["forces"], 1e-10)
+
+
+def test_ways_of_calling_are_no_news():
+    compiled._without_python()
+    log = logging.getLogger("torch._inductor.ir")
+
+    def tells(text: str) -> bool:
+        record = logging.LogRecord(log.name, logging.WARNING, __file__, 1, text, ("f",), None)
+        return bool(log.filter(record))
+
+    assert not tells("%s is missing a c-shim implementation, using proxy executor as fallback")
+    assert tells("%s went wrong")
 
 
 def test_the_repulsion_of_nuclei_is_added_to_what_is_compiled(monkeypatch: pytest.MonkeyPatch):
