@@ -193,7 +193,8 @@ void run(int which, const Args<T>& a) {
       outs[t - 1].assign(out_size, T(0));
       xs[t - 1].assign(x_size, T(0));
     }
-    Own worker(a, t && out_size ? outs[t - 1].data() : a.out, t && x_size ? xs[t - 1].data() : a.d_x);
+    Own worker(a, t && out_size ? outs[t - 1].data() : a.out,
+               t && x_size ? xs[t - 1].data() : a.d_x);
     const int64_t end = start((t + 1) * a.n_edges / n);
     for (int64_t e = start(t * a.n_edges / n); e < end; ++e) {
       worker.edge(e);

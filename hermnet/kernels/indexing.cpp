@@ -1,8 +1,8 @@
 // Indices of the union of relation subgraphs, and edges that stand for their reverses too.
 //
-// What hermnet/relations.py and hermnet/two_way.py do with operators of torch, whose calls take longer
-// than their work on small structures. Everything is linear in the number of edges, but for the search
-// of a reverse, which looks at the edges of one atom.
+// What hermnet/unions.py and hermnet/two_way.py do with operators of torch, whose calls take longer
+// than their work on small structures. Everything is linear in the number of edges, but for the
+// search of a reverse, which looks at the edges of one atom.
 
 #include <algorithm>
 #include <cstdint>
