@@ -36,7 +36,9 @@ class Words {
     (add(rest), ...);
   }
   void call(Library library, int which, const Tensor& like) {
-    kernels[library][like.element_size() == 8](which, words.data());
+    const Kernel kernel = kernels[library][like.element_size() == 8];
+    STD_TORCH_CHECK(kernel, "no kernel was given to the direct operators");
+    kernel(which, words.data());
   }
 
  private:

@@ -44,6 +44,7 @@ def library(name: str) -> ctypes.CDLL | None:
         return None
 
 
+@cache  # loaded once more, from another cache folder, its operators would lose their kernels
 def extension(name: str) -> ctypes.CDLL | None:
     """The compiled code of a ``<name>.cpp`` that includes headers of torch; None if that fails."""
     root = Path(torch.__file__).parent
