@@ -65,6 +65,11 @@ def _fill(found: list[Any], results: Sequence[Tensor], needs: Sequence[bool]) ->
         found[k] = results[k] if need else None
 
 
+def dense(tensors: Sequence[Any]) -> list[Any]:
+    """The same in one piece each, where there is one."""
+    return [None if t is None else t.contiguous() for t in tensors]
+
+
 def all_but_last(arguments: tuple[Any, ...], _: Any) -> Sequence[Tensor | None]:
     """Of an operator's arguments, which end with a number, those that are tensors."""
     return arguments[:-1]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, may_take, n_threads
-from hermnet.kernels.closing import all_but_last, close
+from hermnet.kernels.closing import all_but_last, close, dense
 from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
@@ -96,13 +96,9 @@ def _call(
     function(which, (ctypes.c_int64 * len(words))(*words))
 
 
-def _dense(tensors: Sequence[Any]) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in tensors]
-
-
 def _coupled(*arguments: Any) -> Tensor:
     *given, n_rows = arguments
-    x, y, w, *rest = _dense(given)
+    x, y, w, *rest = dense(given)
     out: Tensor = x.new_zeros(n_rows, *x.shape[1:])
     _call(0, (out, x, y, w), rest, [None] * 3, [out, None, None, None])
     return out
@@ -120,7 +116,7 @@ def _gradients(inputs: Sequence[Tensor], needs: int) -> list[Tensor]:
 
 def _coupled_first(*arguments: Any) -> tuple[Tensor, ...]:
     *given, needs = arguments
-    grad, x, y, w, *rest = _dense(given)
+    grad, x, y, w, *rest = dense(given)
     results = _gradients((x, y, w), needs)
     _call(1, (grad, x, y, w), rest, [None] * 3, [None, *results])
     return tuple(results)
@@ -128,7 +124,7 @@ def _coupled_first(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _coupled_second(*arguments: Any) -> tuple[Tensor, ...]:
     *given, needs = arguments
-    t_x, t_y, t_w, grad, x, y, w, *rest = _dense(given)
+    t_x, t_y, t_w, grad, x, y, w, *rest = dense(given)
     results = [grad.new_zeros(grad.shape), *_gradients((x, y, w), needs >> 1)]
     _call(2, (grad, x, y, w), rest, (t_x, t_y, t_w), results)
     return tuple(results)

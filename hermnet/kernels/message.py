@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hermnet.kernels import plain_message
 from hermnet.kernels.choice import SUFFIX, may_take, n_threads
-from hermnet.kernels.closing import all_but_last, close
+from hermnet.kernels.closing import all_but_last, close, dense
 from hermnet.kernels.first_use import FirstUse, may_take_on_gpu
 from hermnet.kernels.library import implement, library
 
@@ -107,10 +107,6 @@ def _call(
     function(which, (ctypes.c_int64 * len(words))(*words))
 
 
-def _dense(inputs: Sequence[Any]) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in inputs]
-
-
 def _rows_dense(v: Tensor | None) -> Tensor | None:
     """A tensor (n, 3, n_channels) whose rows are in one piece, however far apart."""
     if v is None or (v.stride(2) == 1 and v.stride(1) == v.shape[2]):
@@ -120,13 +116,13 @@ def _rows_dense(v: Tensor | None) -> Tensor | None:
 
 def _prepared(inputs: Sequence[Tensor]) -> list[Tensor]:
     phi, v, *others = inputs
-    return [phi.contiguous(), _rows_dense(v), *_dense(others)]
+    return [phi.contiguous(), _rows_dense(v), *dense(others)]
 
 
 def _message(*arguments: Any) -> Tensor:
     *inputs, ends, rows, neighbors, atoms, n_rows = arguments
     out: Tensor = inputs[0].new_zeros(n_rows, 4, inputs[1].shape[2])
-    edges = _dense((ends, rows, neighbors, atoms))
+    edges = dense((ends, rows, neighbors, atoms))
     _call(0, _prepared(inputs), edges, None, [None] * 5, [out] + [None] * 5)
     return out
 
@@ -145,7 +141,7 @@ def _gradients(inputs: Sequence[Tensor], needs: int) -> tuple[Tensor, ...]:
 def _message_first(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *inputs, ends, rows, neighbors, atoms, needs = arguments
     results = _gradients(inputs, needs)
-    edges = _dense((ends, rows, neighbors, atoms))
+    edges = dense((ends, rows, neighbors, atoms))
     _call(1, _prepared(inputs), edges, grad.contiguous(), [None] * 5, [None, *results])
     return results
 
@@ -153,10 +149,10 @@ def _message_first(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
 def _message_second(*arguments: Any) -> tuple[Tensor, ...]:
     t_phi, t_v, *others = arguments[:5]
     grad, *inputs = arguments[5:11]
-    edges, needs = _dense(arguments[11:15]), arguments[15]
+    edges, needs = dense(arguments[11:15]), arguments[15]
     out = grad.new_zeros(grad.shape)
     results = _gradients(inputs, needs >> 1)
-    tangents = [*_dense([t_phi]), _rows_dense(t_v), *_dense(others)]
+    tangents = [*dense([t_phi]), _rows_dense(t_v), *dense(others)]
     _call(2, _prepared(inputs), edges, grad.contiguous(), tangents, [out, *results])
     return out, *results
 

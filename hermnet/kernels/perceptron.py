@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hermnet.kernels.choice import SUFFIX, may_take, n_threads
-from hermnet.kernels.closing import close
+from hermnet.kernels.closing import close, dense
 from hermnet.kernels.library import implement, library
 
 _ALIGNMENT = 16  # bytes: columns that fill the shortest vector of the kernel
@@ -93,10 +93,6 @@ def _call(
     function(which, (ctypes.c_int64 * len(words))(*words))
 
 
-def _dense(inputs: Sequence[Any]) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in inputs]
-
-
 def _rows_dense(x: Tensor | None) -> Tensor | None:
     """A tensor (n, n_in) whose rows are in one piece, however far apart."""
     return x if x is None or x.stride(1) == 1 else x.contiguous()
@@ -106,8 +102,8 @@ def _perceptron(
     x: Tensor, w1: Tensor, w2: Tensor, atoms: Tensor | None, ends: Tensor
 ) -> tuple[Tensor, Tensor]:
     out, hidden = _fake(x, w1, w2, atoms, ends)
-    inputs = [_rows_dense(x), *_dense((w1, w2))]
-    _call(0, inputs, (*_dense((atoms, ends)),), [None] * 6, [out, hidden] + [None] * 4)
+    inputs = [_rows_dense(x), *dense((w1, w2))]
+    _call(0, inputs, (*dense((atoms, ends)),), [None] * 6, [out, hidden] + [None] * 4)
     return out, hidden
 
 
@@ -129,9 +125,9 @@ def _first(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     x, w1, w2, hidden, atoms, ends, needs = arguments
     results = _gradients((x, w1, w2), needs)
     inner = hidden.new_empty(hidden.shape)
-    inputs = [_rows_dense(x), *_dense((w1, w2))]
+    inputs = [_rows_dense(x), *dense((w1, w2))]
     given = [hidden, grad.contiguous(), None, None, None, None]
-    _call(1, inputs, (*_dense((atoms, ends)),), given, [None, None, inner, *results])
+    _call(1, inputs, (*dense((atoms, ends)),), given, [None, None, inner, *results])
     return *results, inner
 
 
@@ -139,10 +135,10 @@ def _second(*arguments: Any) -> tuple[Tensor, ...]:
     t_x, t_w1, t_w2, grad, x, w1, w2, hidden, inner, atoms, ends, needs = arguments
     out = grad.new_empty(grad.shape)
     results = _gradients((x, w1, w2), needs >> 1)
-    tangents = [_rows_dense(t_x), *_dense((t_w1, t_w2))]
-    inputs = [_rows_dense(x), *_dense((w1, w2))]
+    tangents = [_rows_dense(t_x), *dense((t_w1, t_w2))]
+    inputs = [_rows_dense(x), *dense((w1, w2))]
     given = [hidden, grad.contiguous(), inner, *tangents]
-    _call(2, inputs, (*_dense((atoms, ends)),), given, [out, None, None, *results])
+    _call(2, inputs, (*dense((atoms, ends)),), given, [out, None, None, *results])
     return out, *results
 
 
