@@ -11,6 +11,7 @@ from torch import Tensor
 from hermnet.expansion import Copies
 
 _TABLE = 8  # entries for each key up to which a table is faster than sorting
+_CHEAP = 32_768  # pairs; a GPU transforms so many rows sooner than the host hears a number
 
 
 def segment_ends(sorted_ids: Tensor, n_ids: int) -> Tensor:
@@ -40,8 +41,8 @@ def waits(device: torch.device) -> bool:
 
 
 def are_few(n_pairs: int, n_keys: int) -> bool:
-    """Whether all pairs are few enough to be listed, in use or not."""
-    return 0 < n_pairs <= n_keys
+    """Whether all pairs are few enough to be listed on an accelerator, in use or not."""
+    return 0 < n_pairs <= max(n_keys, _CHEAP)
 
 
 def _every_pair(n_relations: int, n_atoms: int, device: torch.device) -> Copies:

@@ -8,7 +8,7 @@ import torch
 from hermnet import copies as module
 from hermnet import relations
 from hermnet.checks import assert_same, evaluate, random_potential
-from hermnet.copies import copies_of
+from hermnet.copies import are_few, copies_of
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.testing import ELEMENTS, molecule
@@ -39,7 +39,7 @@ def test_copies_that_send_nothing_change_nothing(
     )  # fmt: skip
     potential = random_potential(options, ELEMENTS)
     atoms = molecule() + molecule(seed=1)
-    atoms.positions[5:, 0] += 1.0  # more edges than pairs
+    atoms.positions[5:, 0] += 1.0
     graph = graph_from_atoms(atoms, 3.0)
     before = potential.indices(graph).expansions[0]
     expected = evaluate(potential, graph)
@@ -48,3 +48,10 @@ def test_copies_that_send_nothing_change_nothing(
     assert after.kinds.atom.shape[0] > before.kinds.atom.shape[0]
     assert heterogeneity == "filters" or after.sources.atom.shape[0] == 10 * len(ELEMENTS)
     assert_same(evaluate(potential, graph), expected, 1e-10)
+
+
+def test_all_pairs_are_listed_where_they_are_few_or_fewer_than_edges():
+    assert are_few(100_000, 100_000)
+    assert not are_few(100_001, 100_000)
+    assert are_few(20_000, 100), "a GPU takes longer to tell how many are in use"
+    assert not are_few(0, 100)
