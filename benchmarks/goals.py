@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -21,6 +21,7 @@ class Goal:
         text: what for.
         group: of contenders.
         wanted: the ratio.
+        on_gpu: the ratio on a GPU; None where there nothing is aimed at.
         ours: who should be fast or small.
         others: whom it is compared with; the fastest of them counts.
         at_most: whether `wanted` is an upper bound of ours/other, instead of a lower one of
@@ -35,6 +36,7 @@ class Goal:
     wanted: float
     ours: str
     others: tuple[str, ...]
+    on_gpu: float | None = None
     at_most: bool = False
     key: str = "rounds"
     tasks: tuple[str, ...] = (STEP, PREDICTION)
@@ -78,10 +80,15 @@ def _is_large(case: str) -> bool:
 
 
 GOALS = (
-    Goal("`none` PaiNN against SchNetPack's PaiNN", "painn", 3.0, "none compiled", (_SPK,)),
+    Goal("`none` PaiNN against SchNetPack's PaiNN", "painn", 3.0, "none compiled", (_SPK,), 3.0),
     Goal("the same, ours run eagerly", "painn", 3.0, "none eager", (_SPK,)),
     Goal(
-        "the same with 128 channels", "wide", 3.0, "painn 128 compiled", ("SchNetPack PaiNN 128",)
+        "the same with 128 channels",
+        "wide",
+        3.0,
+        "painn 128 compiled",
+        ("SchNetPack PaiNN 128",),
+        3.0,
     ),
     Goal(
         "`none` SchNet against SchNetPack's SchNet, 128 channels",
@@ -89,6 +96,7 @@ GOALS = (
         2.0,
         "schnet 128 compiled",
         ("SchNetPack SchNet 128",),
+        2.0,
     ),
     Goal(
         "NequIP-like, l=1, against NequIP compiled",
@@ -96,6 +104,7 @@ GOALS = (
         1.5,
         "nequip l=1 compiled",
         ("NequIP l=1 compiled",),
+        1.5,
     ),
     Goal(
         "NequIP-like, l=2, against NequIP compiled",
@@ -103,6 +112,7 @@ GOALS = (
         1.5,
         "nequip l=2 compiled",
         ("NequIP l=2 compiled",),
+        1.5,
     ),
     Goal(
         "NequIP-like, l=1, against NequIP run eagerly",
@@ -124,6 +134,7 @@ GOALS = (
         2.0,
         "vertex compiled",
         (_SPK, "graph-pes PaiNN"),
+        2.0,
     ),
     Goal(
         "the same, ours run eagerly",
@@ -147,6 +158,7 @@ GOALS = (
         1.2,
         "vertex compiled",
         ("none compiled",),
+        1.2,
         at_most=True,
         cases=_is_ten,
     ),
@@ -156,6 +168,7 @@ GOALS = (
         1.1,
         "vertex basis:4 compiled",
         ("none compiled",),
+        1.1,
         at_most=True,
         cases=_is_ten,
     ),
@@ -165,6 +178,7 @@ GOALS = (
         1.1,
         "vertex filters compiled",
         ("none compiled",),
+        1.1,
         at_most=True,
         cases=_is_ten,
     ),
@@ -174,6 +188,7 @@ GOALS = (
         1.2,
         "vertex basis:8 compiled",
         ("none compiled",),
+        1.2,
         at_most=True,
     ),
     Goal(
@@ -182,6 +197,7 @@ GOALS = (
         2.0,
         "vertex compiled",
         ("vertex loop",),
+        5.0,
         cases=_is_ten,
     ),
     Goal(
@@ -198,6 +214,7 @@ GOALS = (
         5.0,
         "triadic compiled",
         ("triadic loop",),
+        20.0,
     ),
     Goal(
         "one pass against the loop, 55 triadic relations, both eager",
@@ -212,6 +229,7 @@ GOALS = (
         0.5,
         "none compiled",
         (_SPK,),
+        0.5,
         at_most=True,
         key="memory",
         tasks=(STEP,),
@@ -229,3 +247,6 @@ GOALS = (
         cases=_is_large,
     ),
 )
+
+
+ON_GPU = tuple(replace(goal, wanted=goal.on_gpu) for goal in GOALS if goal.on_gpu is not None)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from goals import GOALS, PREDICTION, STEP, TWO_THREADS, Found, Goal
+from goals import GOALS, ON_GPU, PREDICTION, STEP, TWO_THREADS, Found, Goal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +62,10 @@ def goal_rows(goal: Goal, found: Found) -> list[list[str]]:
     return rows
 
 
-def goals_table(found: Found, folder: Path) -> str:
-    """All goals."""
-    rows = [row for goal in GOALS for row in goal_rows(goal, found)] + thread_goal_rows(folder)
-    return table(["goal", "wanted", "measured", "met"], rows)
+def goals_table(found: Found, goals: Iterable[Goal], more: Iterable[list[str]] = ()) -> str:
+    """All goals, and more rows."""
+    rows = [row for goal in goals for row in goal_rows(goal, found)]
+    return table(["goal", "wanted", "measured", "met"], [*rows, *more])
 
 
 def thread_goal_rows(folder: Path) -> list[list[str]]:
@@ -265,22 +265,28 @@ def summary(found: Found) -> str:
     )
 
 
+def page_parts(folder: Path) -> dict[str, Callable[[], str]]:
+    """What makes each part of the page that comes from results."""
+    found, on_gpu = read(folder), read(folder / "gpu")
+    return {
+        "summary": lambda: summary(found),
+        "goals": lambda: goals_table(found, GOALS, thread_goal_rows(folder)),
+        "threads": lambda: threads_table(folder),
+        "speed": lambda: speed_tables(found),
+        "scale": lambda: scale_table(folder),
+        "gpu goals": lambda: goals_table(on_gpu, ON_GPU),
+        "gpu": lambda: speed_tables(on_gpu),
+        "gpu scale": lambda: scale_table(folder / "gpu"),
+    }
+
+
 def main() -> None:
     """Fill the page and draw."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--results", type=Path, default=RESULTS, help="(benchmarks/results)")
     options.add_argument("--page", type=Path, default=PAGE, help="(docs/results/performance.md)")
     given = options.parse_args()
-    found = read(given.results)
-    parts: dict[str, Callable[[], str]] = {
-        "summary": lambda: summary(found),
-        "goals": lambda: goals_table(found, given.results),
-        "threads": lambda: threads_table(given.results),
-        "speed": lambda: speed_tables(found),
-        "scale": lambda: scale_table(given.results),
-        "gpu": lambda: speed_tables(read(given.results / "gpu")),
-        "gpu scale": lambda: scale_table(given.results / "gpu"),
-    }
+    found, parts = read(given.results), page_parts(given.results)
     text = given.page.read_text(encoding="utf-8")
     given.page.write_text(filled(text, parts), encoding="utf-8")
     draw_speed(found, given.page.with_name("performance_speed.png"))

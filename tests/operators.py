@@ -70,5 +70,6 @@ def play_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(first_use, "_refused", set())
     monkeypatch.setattr(first_use, "is_served", is_served)
+    monkeypatch.setattr(first_use, "_has_tf32", lambda: False)  # a real GPU would be asked
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)

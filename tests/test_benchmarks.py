@@ -171,19 +171,10 @@ def test_goals_are_ratios_within_rounds(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_page_is_filled_from_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    from report import PAGE, filled, goals_table, read, scale_table, speed_tables, threads_table
+    from report import PAGE, RESULTS, filled, page_parts
 
-    found = read(ROOT / "benchmarks" / "results")
+    parts = page_parts(RESULTS)
     page = PAGE.read_text(encoding="utf-8")
-    results = ROOT / "benchmarks" / "results"
-    parts = {
-        "goals": lambda: goals_table(found, results),
-        "threads": lambda: threads_table(results),
-        "speed": lambda: speed_tables(found),
-        "scale": lambda: scale_table(results),
-        "gpu": lambda: speed_tables(read(results / "gpu")),
-        "gpu scale": lambda: scale_table(results / "gpu"),
-    }
     assert filled(page, parts) == page, "run: make benchmark, or benchmarks/report.py"
 
 

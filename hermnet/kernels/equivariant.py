@@ -25,6 +25,7 @@ from hermnet.segments import segment_sum
 
 _X, _Y, _W, _G = range(4)  # the factors of Q
 _SUBSCRIPTS = "iu,j,u,ku+ijk"  # of these, and of C; u are channels
+_LEAST = 2**25  # elements of w: with fewer its calls take longer than the kernel saves (H200)
 
 
 @final
@@ -88,8 +89,9 @@ class Form:
 
 
 def takes(x: Tensor, y: Tensor, w: Tensor) -> bool:
-    """Whether cuEquivariance is wanted, and there for these."""
-    return not is_tracing() and w.shape[0] > 0 and may_take_on_gpu(x, y, w, maker="cuEquivariance")
+    """Whether cuEquivariance is wanted, there for these, and worth its calls."""
+    pays = w.numel() >= _LEAST and not is_tracing()  # compiled code is faster than both
+    return pays and may_take_on_gpu(x, y, w, maker="cuEquivariance")
 
 
 def derivative(*arguments: Any) -> Tensor:

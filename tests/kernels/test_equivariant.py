@@ -80,12 +80,16 @@ def test_equals_gather_product_and_sum(lmax: int, caplog: pytest.LogCaptureFixtu
 @needs_gpu
 @pytest.mark.parametrize("n_channels", [1, 32, 64])
 @pytest.mark.parametrize("lmax", [0, 1, 2, 3])
-def test_on_a_gpu(lmax: int, n_channels: int, caplog: pytest.LogCaptureFixture):
+def test_on_a_gpu(
+    lmax: int, n_channels: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(equivariant, "_LEAST", 1)
     product, inputs = example(lmax, n_channels, "cuda")
     assert takes(*inputs)
     assert_equal_derivatives(lambda *a: summed(product, *a), lambda *a: own(product, *a), inputs)
     short = [t.detach().float().requires_grad_() for t in inputs]
     assert takes(*short)
+    product.float()
     assert_float32_is_close(lambda *a: summed(product, *a), short)
     assert not caplog.records, "it was cuEquivariance that gave these numbers"
 
@@ -132,6 +136,8 @@ def test_what_it_takes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(first_use, "_has", lambda maker: True)
     with FakeTensorMode():  # it needs no GPU
         x, y, w = (torch.empty(s, device="cuda") for s in ((4, 4, 2), (3, 4), (3, 4, 2)))
+        assert not takes(x, y, w), "a few edges are not worth a call"
+        monkeypatch.setattr(equivariant, "_LEAST", 1)
         assert takes(x, y, w)
         assert takes(x.double(), y.double(), w.double())
         assert not takes(x.bfloat16(), y.bfloat16(), w.bfloat16())
