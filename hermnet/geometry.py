@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,15 @@ class RelationalGraph:
         ends = union if union.both is None else union.both
         return ends.side_centers, ends.neighbors
 
+    @cached_property
+    def sending_atoms(self) -> Tensor:
+        """The atoms that send, (n_edges,), or (n_edges, 2) for both ways."""
+        union = self.expansion
+        if union.both is None:
+            return union.neighbor_atoms
+        back = union.receivers.atom.index_select(0, union.centers)
+        return torch.stack((union.neighbor_atoms, back), dim=1)
+
     def of_kinds(self) -> RelationalGraph:
         """The graph of the first layer, in which one atom of each kind sends for all."""
         return replace(self, expansion=self.expansion.of_kinds())
@@ -71,19 +81,21 @@ class RelationalGraph:
         """Atoms' rows (n_atoms, ...) as receiving copies' rows (n_receivers, ...)."""
         return x.index_select(0, self.expansion.receivers.atom)
 
-    def at_neighbors(self, x: Tensor) -> Tensor:
-        """Atoms' rows (n_atoms, ...) as rows of the edges' sending atoms (n_edges, ...)."""
-        return x.index_select(0, self.expansion.neighbor_atoms)
-
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Messages (n_edges, ...) summed on the receiving copies (n_receivers, ...)."""
         return segment_sum(messages, self.centers, self.n_receivers)
 
     def sum_ways(self, messages: Tensor) -> Tensor:
         """Messages of all `ends`, a way after the other, summed (n_receivers, ...)."""
-        n_rows = self.expansion.n_rows
-        sums = segment_sum(messages, self.ends[0].reshape(-1), n_rows + 1)
-        return self.over_sides(sums[:n_rows])
+        return self.over_sides(self.sum_on_rows(messages))
+
+    def sum_on_rows(self, messages: Tensor) -> Tensor:
+        """What `sum_ways` adds up over sides, on the rows `side_centers`."""
+        union = self.expansion
+        if union.both is None:
+            return segment_sum(messages, union.side_centers, union.n_rows)
+        sums = segment_sum(messages, union.both.side_centers.reshape(-1), union.n_rows + 1)
+        return sums[: union.n_rows]
 
     def sum_by_side(self, messages: Tensor) -> Tensor:
         """Messages (n_edges, ...) summed apart for each side, (n_receivers, n_sides, ...).

@@ -8,7 +8,6 @@ from torch import Tensor
 from hermnet.geometry import RelationalGraph
 from hermnet.kernels import convolution, message
 from hermnet.relational import RelationalLinear
-from hermnet.segments import segment_sum
 
 
 def scalars_and_vectors(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,6 +26,8 @@ def vector_messages(
 ) -> Tensor:
     """``sum_j [phi_s f_s ; phi_r f_r r_ij / |r_ij| + phi_v f_v v_j]``; Schuett 2021, eq. 7 and 8.
 
+    Where an edge stands for its reverse too, its filter serves both.
+
     Args:
         graph: the union of the relation subgraphs.
         phi: (n_sources, 3 n_channels), the sources' transform.
@@ -37,24 +38,24 @@ def vector_messages(
         (n_receivers * n_sides, 4, n_channels), on the rows `side_centers`.
     """
     expansion = graph.expansion
-    n_rows = expansion.n_rows
+    rows, senders = graph.ends
     if message.takes(phi, v, graph.enveloped):
-        basis = graph.enveloped
-        weight = linear.stack(expansion.slots)
-        edges = message.Edges(
-            expansion.offsets, expansion.side_centers, graph.neighbors, expansion.neighbor_atoms
-        )
-        return message.filtered_message(phi, v, basis, graph.directions, weight, edges, n_rows)
-    f = linear(graph.enveloped, expansion.segments)
+        edges = message.Edges(expansion.offsets, rows, senders, graph.sending_atoms)
+        inputs = phi, v, graph.enveloped, graph.directions, linear.stack(expansion.slots)
+        return message.filtered_message(*inputs, edges, expansion.n_rows)
+    f, directions = linear(graph.enveloped, expansion.segments), graph.directions
+    if rows.dim() == 2:
+        f = f.repeat_interleave(2, dim=0)
+        directions = torch.stack((directions, -directions), dim=1).flatten(0, 1)
     # Three products of contiguous thirds: a third of the whole product is a strided view, on
     # which everything that follows, derivatives included, is slower.
     scalar, radial, vector = (
-        third.contiguous().index_select(0, graph.neighbors) * weight
+        third.contiguous().index_select(0, senders.reshape(-1)) * weight
         for third, weight in zip(phi.chunk(3, dim=1), f.chunk(3, dim=1), strict=True)
     )
-    moved = graph.at_neighbors(v)  # (n_edges, 3, n_channels)
-    dv = radial.unsqueeze(1) * graph.directions.unsqueeze(2) + vector.unsqueeze(1) * moved
-    sums = [segment_sum(m, expansion.side_centers, n_rows) for m in (scalar.unsqueeze(1), dv)]
+    moved = v.index_select(0, graph.sending_atoms.reshape(-1))  # (n_ways, 3, n_channels)
+    dv = radial.unsqueeze(1) * directions.unsqueeze(2) + vector.unsqueeze(1) * moved
+    sums = [graph.sum_on_rows(m) for m in (scalar.unsqueeze(1), dv)]
     return torch.cat(sums, dim=1)
 
 

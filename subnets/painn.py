@@ -45,6 +45,7 @@ class PaiNN(Interaction):
 
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
+    two_way: ClassVar[bool] = True
 
     def __init__(self, shape: Shape, *, epsilon: float = SOFTNESS) -> None:
         super().__init__(shape)

@@ -18,11 +18,14 @@ import structures
 from hermnet.checks import random_potential
 from hermnet.compiled import trace_energy_and_gradient
 from hermnet.derivatives import edge_vectors
+from hermnet.expansion import Expansion
 from hermnet.graph import AtomicGraph, collate
-from hermnet.messages import product_messages
+from hermnet.kernels.choice import plain_operators
+from hermnet.messages import product_messages, vector_messages
 from hermnet.model_options import ModelOptions
 from hermnet.neighbors import graph_from_atoms
 from hermnet.potential import Potential, evaluate_eagerly
+from hermnet.subnets.painn import PaiNN
 from hermnet.two_way import one_of_two, two_way
 
 OPTIONS = ModelOptions(
@@ -126,6 +129,7 @@ def everything(potential: Potential, graph: AtomicGraph) -> list[Tensor]:
 
 NEQUIP = {"name": "nequip", "radial_hidden": 6}
 WIDE = {"name": "schnet", "n_filters": 6}
+ROUND = {"name": "painn", "epsilon": 1.0}
 MODELS: list[dict[str, Any]] = [
     {"relations": "none"},
     {"relations": "vertex", "heterogeneity": "update"},
@@ -135,6 +139,10 @@ MODELS: list[dict[str, Any]] = [
     {"relations": "none", "subnet": NEQUIP, "lmax": 2},
     {"relations": "vertex", "subnet": NEQUIP, "lmax": 1, "heterogeneity": "update"},
     {"relations": "vertex", "subnet": {"default": NEQUIP, "O": "schnet"}, "lmax": 1},
+    {"relations": "none", "subnet": "painn"},
+    {"relations": "vertex", "subnet": "painn", "heterogeneity": "update"},
+    {"relations": "vertex", "subnet": "painn", "sharing": "shared"},
+    {"relations": "vertex", "subnet": {"default": "painn", "O": ROUND, "H": "schnet"}, "lmax": 1},
 ]
 
 
@@ -153,10 +161,14 @@ def test_numbers_are_those_of_all_edges(
 @pytest.mark.parametrize(
     ("options", "is_halved"),
     [
-        *((MODELS[k], True) for k in (0, 1, 2, 5, 6)),
+        *((MODELS[k], True) for k in (0, 1, 2, 5, 6, 8, 9, 10)),
         ({"relations": "vertex"}, False),
         ({"relations": "pair", "sharing": "shared"}, False),
-        ({"relations": "none", "subnet": "painn"}, False),
+        ({"relations": "vertex", "subnet": "painn"}, False),
+        ({"relations": "vertex", "subnet": "painn", "heterogeneity": "filters"}, False),
+        ({"relations": "pair", "subnet": "painn", "heterogeneity": "update"}, False),
+        ({"relations": "triadic", "subnet": "painn", "sharing": "shared"}, False),
+        ({"relations": "none", "subnet": "rmconv"}, False),
     ],
     ids=str,
 )
@@ -164,10 +176,11 @@ def test_who_takes_half_the_edges(options: dict[str, Any], is_halved: bool):
     potential = random_potential(replace(OPTIONS, **options), ELEMENTS)
     graph = linked(structures.crystal())
     (union,) = potential.lean_indices(graph).expansions
-    assert len(union.edge) * (2 if is_halved else 1) == graph.n_edges
-    assert int(union.offsets[-1]) == len(union.edge)
     (whole,) = potential.indices(graph).expansions
-    assert len(whole.edge) == graph.n_edges
+    assert whole.both is None
+    assert len(union.edge) * (2 if is_halved else 1) == len(whole.edge)
+    assert int(union.offsets[-1]) == len(union.edge)
+    assert (union.both is not None) == is_halved
 
 
 def test_accelerators_are_not_waited_for():
@@ -179,21 +192,44 @@ def test_accelerators_are_not_waited_for():
     assert union is unions[0]
 
 
-def test_messages_both_ways_close_under_differentiation():
-    """Of a graph in which some edges have no reverse."""
-    potential = random_potential(OPTIONS, ELEMENTS)
+def some_without_reverse(subnet: str) -> tuple[Potential, AtomicGraph, Expansion]:
+    """A potential with a molecule of four atoms in which some edges have no reverse."""
+    potential = random_potential(replace(OPTIONS, subnet=subnet, n_channels=2), ELEMENTS)
     graph = thinned(linked(structures.molecule()[:4]))
     (union,) = potential.lean_indices(graph).expansions
     assert union.both is not None
     assert 0 < int((union.both.side_centers == union.n_rows).sum()) < len(union.edge)
+    return potential, graph, union
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+
+def test_products_both_ways_close_under_differentiation():
+    potential, graph, union = some_without_reverse("schnet")
     seen = potential.router.geometry(union, edge_vectors(graph))
-    shapes = (graph.n_atoms, 2), (len(union.edge), 2)
-    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    inputs = normal(graph.n_atoms, 2), normal(len(union.edge), 2)
     assert_closed(lambda a, b: product_messages(seen, a, b), inputs)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["kernels", "operators of torch"])
-@pytest.mark.parametrize("options", [MODELS[0], MODELS[5]], ids=str)
+def test_vectors_both_ways_close_under_differentiation(fused: bool):
+    potential, graph, union = some_without_reverse("painn")
+    (layer,) = potential.router.parts(0)[:1]
+    assert isinstance(layer, PaiNN)
+
+    def summed(vectors: Tensor, phi: Tensor, v: Tensor) -> Tensor:
+        seen = potential.router.geometry(union, vectors)
+        return vector_messages(seen, phi, v, layer.filter)
+
+    vectors = edge_vectors(graph).requires_grad_()
+    with plain_operators(not fused):
+        assert_closed(summed, [vectors, normal(graph.n_atoms, 6), normal(graph.n_atoms, 3, 2)])
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "operators of torch"])
+@pytest.mark.parametrize("options", [MODELS[0], MODELS[5], MODELS[8]], ids=str)
 def test_what_is_traced_serves_every_list(options: dict[str, Any], fused: bool):
     """A compiled model meets complete lists and others, and must not be compiled anew for them."""
     potential = random_potential(replace(OPTIONS, n_layers=1, **options), ELEMENTS)

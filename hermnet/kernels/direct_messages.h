@@ -31,10 +31,12 @@ struct Message {
     return all;
   }
 
-  void call(int which, const Maybe& out) {
+  void call(int which, int64_t n_rows, const Maybe& out) {
+    const int64_t n_ways = rows.dim() > 1 ? rows.size(1) : 1;
     Words w;
-    w.add_all(rows.size(0), ends.size(0), weight.size(0), v.size(2), weight.size(1), basis.size(1),
-              n_threads(), phi.size(0), v.size(0), v.stride(0), t_v ? t_v->stride(0) : int64_t(0));
+    w.add_all(rows.size(0), n_ways, n_rows, ends.size(0), weight.size(0), v.size(2),
+              weight.size(1), basis.size(1), n_threads(), phi.size(0), v.size(0), v.stride(0),
+              t_v ? t_v->stride(0) : int64_t(0));
     w.add_all(ends, rows, neighbors, atoms, phi, v, basis, dirs, weight, grad, t_phi, t_v, t_basis,
               t_dirs, t_weight, out, d_phi, d_v, d_basis, d_dirs, d_weight);
     w.call(MESSAGE, which, phi);
@@ -45,7 +47,7 @@ Tensor message(Tensor phi, Tensor v, Tensor basis, Tensor dirs, Tensor weight, T
                Tensor rows, Tensor neighbors, Tensor atoms, int64_t n_rows) {
   Message m(phi, v, basis, dirs, weight, ends, rows, neighbors, atoms);
   const auto out = room<3>(phi, {n_rows, 4, v.size(2)}, true);
-  m.call(0, out);
+  m.call(0, n_rows, out);
   return out;
 }
 
@@ -54,7 +56,7 @@ Five message_first(Tensor grad, Tensor phi, Tensor v, Tensor basis, Tensor dirs,
   Message m(phi, v, basis, dirs, weight, ends, rows, neighbors, atoms);
   m.grad = dense(grad);
   const auto results = m.gradients(needs);
-  m.call(1, {});
+  m.call(1, grad.size(0), {});
   return results;
 }
 
@@ -70,7 +72,7 @@ Six message_second(Maybe t_phi, Maybe t_v, Maybe t_basis, Maybe t_dirs, Maybe t_
   m.grad = dense(grad);
   const auto out = room(grad, sizes_of<3>(grad), true);
   const auto results = m.gradients(needs >> 1);
-  m.call(2, out);
+  m.call(2, grad.size(0), out);
   return std::tuple_cat(std::make_tuple(out), results);
 }
 

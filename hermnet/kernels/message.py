@@ -9,6 +9,7 @@ loss on forces needs. Neither first nor second derivative can be differentiated 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,10 +26,14 @@ _ALIGNMENT = 16  # bytes: channels that fill the shortest vector of the kernel
 
 
 class Edges(NamedTuple):
-    """Who sends to whom; sorted by slot (relation and side), then by receiving row."""
+    """Who sends to whom; sorted by slot (relation and side), then by receiving row.
+
+    On CPUs an edge may go two ways, with all but `ends` (n_edges, 2): there, by which it is sorted,
+    and back along the opposite direction. The row is `n_rows` where nothing goes back.
+    """
 
     ends: Tensor  # (n_slots,) int32, where the edges of each slot end
-    rows: Tensor  # (n_edges,) int64, the receiving row; no row belongs to two slots
+    rows: Tensor  # (n_edges,) int64, the receiving row; there none belongs to two slots
     neighbors: Tensor  # (n_edges,) int64, the row of `phi`
     atoms: Tensor  # (n_edges,) int64, the row of `v`
 
@@ -84,12 +89,16 @@ def _call(
     tangents: Sequence[Tensor | None],
     results: Sequence[Tensor | None],
 ) -> None:
-    """Run the kernel; see `Args` in message.cpp for the order."""
+    """Run the kernel; see `Args` in message_filters.h for the order."""
     phi, v, basis, _, weight = inputs
     ends, rows = edges[:2]
-    t_v = tangents[1]
+    t_v, out = tangents[1], results[0]
+    summed = grad if out is None else out
+    assert summed is not None, "there are sums or their gradient"
     sizes = [
         rows.shape[0],
+        math.prod(rows.shape[1:]),
+        summed.shape[0],
         ends.shape[0],
         weight.shape[0],
         v.shape[2],

@@ -28,6 +28,9 @@ def of_message(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
     rows = torch.sort(torch.randint(0, N_ROWS, (N_EDGES,)))[0]
     ends = torch.searchsorted(rows, torch.tensor([3, 3, N_ROWS])).to(torch.int32)
     edges = ends, rows, *(torch.randint(0, N_ATOMS, (N_EDGES,)) for _ in range(2))
+    back = torch.randint(0, N_ROWS + 1, (N_EDGES,))  # some go nowhere
+    senders = (torch.randint(0, N_ATOMS, (N_EDGES, 2)) for _ in range(2))
+    both = ends, torch.stack((rows, back), dim=1), *senders
     v = torch.randn(N_ATOMS, 5, C, dtype=dtype)[:, 1:4]  # rows lie apart
     phi, basis, dirs, weight, grad = (
         rand(*shape, dtype=dtype)
@@ -36,9 +39,12 @@ def of_message(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
     inputs = phi, v, basis, dirs, weight
     return {
         "message": (*inputs, *edges, N_ROWS),
+        "message, both ways": (*inputs, *both, N_ROWS),
         "message_first": (grad, *inputs, *edges, 0b11111),
+        "message_first, both ways": (grad, *inputs, *both, 0b11111),
         "message_first, some": (grad, *inputs, *edges, 0b01001),
         "message_second": (*inputs, grad, *inputs, *edges, 0b111111),
+        "message_second, both ways": (*inputs, grad, *inputs, *both, 0b111111),
         "message_second, some": (phi, None, None, dirs, None, grad, *inputs, *edges, 0b100101),
     }
 
