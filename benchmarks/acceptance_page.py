@@ -27,6 +27,7 @@ _NOISE = 0.05  # THz
 _NOTES = {
     "ethanol_vertex": """`ethanol_vertex` and `ethanol_triadic` were trained with `epsilon: 0.01`
 written out, and the sharp ones without, before the default changed from 1e-8: the same networks.
+All have Bessel functions (`model.radial=bessel`), the default then.
 """,
     "ethanol_triadic_sharp": "`ethanol_triadic_sharp` was stopped after 8 epochs.\n",
 }

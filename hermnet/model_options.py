@@ -56,7 +56,7 @@ class ModelOptions:
     n_layers: int = 3
     lmax: int | None = None
     cutoff: float = 5.0
-    radial: str = "bessel"
+    radial: str = "gaussian"
     n_radial: int = 20
     envelope: str = "cosine"
     readout: str | dict[str, Any] = "energy"

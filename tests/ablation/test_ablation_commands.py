@@ -37,7 +37,7 @@ def test_a_dry_run_lists_runs_and_writes_nothing(
     assert cli.main([*argv, "--output", str(output)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9
-    assert lines[0].split()[:3] == ["painn-none-s0", "297", "parameters"]
+    assert lines[0].split()[:3] == ["painn-none-s0", "293", "parameters"]
     assert lines[-1].startswith("8 runs, 8 to do, 2 at a time: about 0:00:")
     assert not output.exists()
 

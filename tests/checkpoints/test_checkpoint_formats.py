@@ -52,7 +52,8 @@ def test_the_model_in_it_is_what_it_was(version: int):
 @pytest.mark.parametrize("version", FORMATS)
 def test_training_goes_on_from_it(tmp_path: Path, version: int):
     data = tiny.data(tmp_path / "data")
-    options = ["model.n_radial=2", "model.n_channels=2", "model.dtype=float64"]
+    options = ["model.radial=bessel", "model.n_radial=2", "model.n_channels=2"]
+    options.append("model.dtype=float64")
     if version < 3:
         with pytest.raises(InputError, match=r"other options: model\.subnet=.*'epsilon': 1e-08"):
             runs.fit(tiny.recipe(tmp_path, data, *options), resume=str(path(version)))
