@@ -307,11 +307,12 @@ def test_processes_of_lammps_add_up(content: bytes, potential: hermnet.Potential
     assert_processes_add_up(model, potential)
 
 
+@pytest.mark.parametrize("subnet", ["painn", "schnet"])
 def test_processes_of_lammps_whose_edges_stand_for_their_reverses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subnet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """At the border of what a process needs reverses are missing. The traced program is enough."""
-    options = {"relations": "none", "subnet": "schnet"}
+    options = {"relations": "none", "subnet": subnet}
     path = save_potential(tmp_path / "best.ckpt", ELEMENTS, **options)
     potential = hermnet.load_potential(path).requires_grad_(False)
     program = core_program(potential).module()
