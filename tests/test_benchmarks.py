@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,6 +144,33 @@ def test_speed_with_and_without_a_peer(tmp_path: Path):
         assert none[task]["memory"] > more * 1e6
         assert none[task]["counted flops"] > more * 9e7
     assert none["parameters"] > 1e5
+
+
+def test_a_contender_whose_process_ends_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As where the memory of the machine does not suffice."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from contenders import GROUPS, Process
+    from speed import Job
+
+    class Rival:
+        contender = GROUPS["painn"][1]
+        process = Process("hermnet", sys.executable)
+
+        def finish(self) -> None:
+            self.process._process.kill()
+            self.process.ask("memory", task="training step")
+
+        def close(self) -> None:
+            self.process.close()
+
+    given = SimpleNamespace(only="eager")
+    job = Job("painn", "4096-atom Si", tmp_path, given)
+    assert [contender.name for contender in job._chosen] == ["none eager"]
+    job._finish(Rival())
+    assert job.found == {"none eager": {"refused": "its process ended with code -9"}}
+    assert "none eager: its process ended" in capsys.readouterr().out
 
 
 def test_goals_are_ratios_within_rounds(monkeypatch: pytest.MonkeyPatch):
