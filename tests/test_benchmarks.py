@@ -142,7 +142,7 @@ def test_speed_with_and_without_a_peer(tmp_path: Path):
     for task, more in (("training step", 3), ("energy+forces", 1)):
         assert none[task]["seconds"] > 0
         assert none[task]["memory"] > more * 1e6
-        assert none[task]["counted flops"] > more * 9e7
+        assert none[task]["counted flops"] > more * 7e7
     assert none["parameters"] > 1e5
 
 

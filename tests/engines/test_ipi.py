@@ -74,7 +74,7 @@ def test_ipi_simulates_at_constant_energy(checkpoint: Path, tmp_path: Path, name
     assert "i-PI has ended; 11 structures computed" in printed
     _, _, conserved, potential = np.loadtxt(tmp_path / "ethanol.out").T
     assert len(conserved) == 11
-    assert np.ptp(conserved) < 1e-3 < 1e-2 < np.ptp(potential)
+    assert np.ptp(conserved) < 1e-3 < 5e-3 < np.ptp(potential)
     frames = ase.io.read(tmp_path / "ethanol.pos_0.xyz", index=":", format="xyz")
     energies = []
     for atoms in frames:
@@ -90,7 +90,7 @@ def test_ipi_runs_the_documented_path_integral(checkpoint: Path, tmp_path: Path,
     printed = run_ipi(tmp_path, checkpoint, name, text)
     assert "i-PI has ended; 44 structures computed" in printed  # 4 beads, 10 steps and the start
     _, _, conserved, potential = np.loadtxt(tmp_path / "ethanol.out").T
-    assert np.ptp(conserved) < 1e-3 < 1e-2 < np.ptp(potential)
+    assert np.ptp(conserved) < 1e-3 < 5e-3 < np.ptp(potential)
     beads = [ase.io.read(tmp_path / f"ethanol.pos_{k}.xyz", format="xyz") for k in range(4)]
     energies = []
     for atoms in beads:
