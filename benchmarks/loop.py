@@ -17,7 +17,7 @@ from hermnet.copies import Kinds
 from hermnet.expansion import Copies, Expansion
 from hermnet.potential import Potential
 from hermnet.relational import Sharing
-from hermnet.router import Router, merge_weights
+from hermnet.router import Router, merge_weights, with_higher_degrees
 from hermnet.subnets.painn import PaiNN
 from hermnet.subnetwork import Shape
 
@@ -57,20 +57,22 @@ class LoopRouter(nn.Module):
         """All of them: weights are not mixed."""
         return expansions
 
-    def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
+    def forward(self, scalars: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
         """Update the features by all layers, as `Router.forward`."""
         graphs = [self.geometry(expansion, vectors) for expansion in expansions]
         weights: list[Tensor] | list[None] = [None] * len(graphs)
         if self.scheme.gated:
-            weights = merge_weights(graphs, x.shape[0])
+            weights = merge_weights(graphs, scalars.shape[0])
+        seen = [graph.of_first_layer() for graph in graphs]
+        x = with_higher_degrees(scalars, self.lmax)
         for layer in self.layers:
             merged = x
-            for part, graph, weight in zip(layer, graphs, weights, strict=True):
+            for part, graph, weight in zip(layer, seen, weights, strict=True):
                 delta = part(x, graph)
                 if weight is not None:
                     delta = delta * weight.view(-1, 1, 1)
                 merged = merged.index_add(0, graph.expansion.receivers.atom, delta)
-            x = merged
+            x, seen = merged, graphs
         return x
 
 

@@ -29,6 +29,7 @@ class RelationalGraph:
     envelope: Tensor  # (n_edges,) 1 at distance zero, 0 at the cutoff
     enveloped: Tensor  # (n_edges, n_radial + 1 or more) basis x envelope, envelope, zeros
     harmonics: Tensor | None  # (n_edges, (lmax+1)^2) where a sub-network uses them
+    is_first: bool = False  # of the first layer, where all features but the scalars are zero
 
     @property
     def n_receivers(self) -> int:
@@ -69,9 +70,9 @@ class RelationalGraph:
         back = union.receivers.atom.index_select(0, union.centers)
         return torch.stack((union.neighbor_atoms, back), dim=1)
 
-    def of_kinds(self) -> RelationalGraph:
-        """The graph of the first layer, in which one atom of each kind sends for all."""
-        return replace(self, expansion=self.expansion.of_kinds())
+    def of_first_layer(self) -> RelationalGraph:
+        """The same for features of elements: one atom of each kind sends for all."""
+        return replace(self, expansion=self.expansion.of_kinds(), is_first=True)
 
     def at_sources(self, x: Tensor) -> Tensor:
         """Atoms' rows (n_atoms, ...) as source copies' rows (n_sources, ...)."""
@@ -84,6 +85,17 @@ class RelationalGraph:
     def sum_messages(self, messages: Tensor) -> Tensor:
         """Messages (n_edges, ...) summed on the receiving copies (n_receivers, ...)."""
         return segment_sum(messages, self.centers, self.n_receivers)
+
+    def for_each_way(self, values: Tensor, parity: Tensor | float = 1.0) -> Tensor:
+        """Values of edges (n_edges, ...) for all `ends`, (n_ways, ...).
+
+        Args:
+            values: of each edge.
+            parity: what they are multiplied by on the way back, in the opposite direction.
+        """
+        if self.expansion.both is None:
+            return values
+        return torch.stack((values, values * parity), dim=1).flatten(0, 1)
 
     def sum_ways(self, messages: Tensor) -> Tensor:
         """Messages of all `ends`, a way after the other, summed (n_receivers, ...)."""
@@ -98,12 +110,11 @@ class RelationalGraph:
         return sums[: union.n_rows]
 
     def sum_by_side(self, messages: Tensor) -> Tensor:
-        """Messages (n_edges, ...) summed apart for each side, (n_receivers, n_sides, ...).
+        """Messages of all `ends` summed apart for each side, (n_receivers, n_sides, ...).
 
         Both sides of a relation between like classes hold the same sum.
         """
-        union = self.expansion
-        return self.by_side(segment_sum(messages, union.side_centers, union.n_rows))
+        return self.by_side(self.sum_on_rows(messages))
 
     def over_sides(self, sums: Tensor) -> Tensor:
         """Sums on the rows `side_centers` added up over sides, (n_receivers, ...)."""

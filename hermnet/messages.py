@@ -40,21 +40,22 @@ def vector_messages(
     expansion = graph.expansion
     rows, senders = graph.ends
     if message.takes(phi, v, graph.enveloped):
+        if graph.is_first and not v.is_cuda:
+            v = v.new_zeros(0, *v.shape[1:])
         edges = message.Edges(expansion.offsets, rows, senders, graph.sending_atoms)
         inputs = phi, v, graph.enveloped, graph.directions, linear.stack(expansion.slots)
         return message.filtered_message(*inputs, edges, expansion.n_rows)
-    f, directions = linear(graph.enveloped, expansion.segments), graph.directions
-    if rows.dim() == 2:
-        f = f.repeat_interleave(2, dim=0)
-        directions = torch.stack((directions, -directions), dim=1).flatten(0, 1)
+    f = graph.for_each_way(linear(graph.enveloped, expansion.segments))
+    directions = graph.for_each_way(graph.directions, parity=-1.0)
     # Three products of contiguous thirds: a third of the whole product is a strided view, on
     # which everything that follows, derivatives included, is slower.
     scalar, radial, vector = (
         third.contiguous().index_select(0, senders.reshape(-1)) * weight
         for third, weight in zip(phi.chunk(3, dim=1), f.chunk(3, dim=1), strict=True)
     )
-    moved = v.index_select(0, graph.sending_atoms.reshape(-1))  # (n_ways, 3, n_channels)
-    dv = radial.unsqueeze(1) * directions.unsqueeze(2) + vector.unsqueeze(1) * moved
+    dv = radial.unsqueeze(1) * directions.unsqueeze(2)  # (n_ways, 3, n_channels)
+    if not graph.is_first:
+        dv = dv + vector.unsqueeze(1) * v.index_select(0, graph.sending_atoms.reshape(-1))
     sums = [graph.sum_on_rows(m) for m in (scalar.unsqueeze(1), dv)]
     return torch.cat(sums, dim=1)
 
@@ -73,6 +74,5 @@ def product_messages(graph: RelationalGraph, values: Tensor, weights: Tensor) ->
     if convolution.takes(values, weights):
         n_rows = graph.expansion.n_rows
         return graph.over_sides(convolution.product_sum(values, weights, rows, senders, n_rows))
-    if rows.dim() == 2:
-        weights = weights.repeat_interleave(2, dim=0)
-    return graph.sum_ways(values.index_select(0, senders.reshape(-1)) * weights)
+    moved = values.index_select(0, senders.reshape(-1))
+    return graph.sum_ways(moved * graph.for_each_way(weights))

@@ -173,10 +173,8 @@ class Network(nn.Module, ABC):
 
     def features(self, vectors: Tensor, indices: Indices) -> Tensor:
         """Features (n_atoms, (lmax+1)^2, n_channels) as a function of the edge vectors in A."""
-        scalars = self.embedding(indices.types).unsqueeze(1)  # (n_atoms, 1, n_channels)
-        rows = (self.router.lmax + 1) ** 2
-        x = nn.functional.pad(scalars, (0, 0, 0, rows - 1))  # higher degrees start at zero
-        result: Tensor = self.router(x, vectors, indices.expansions)
+        scalars = self.embedding(indices.types)  # (n_atoms, n_channels)
+        result: Tensor = self.router(scalars, vectors, indices.expansions)
         return result
 
 

@@ -66,7 +66,8 @@ def merge_weights(graphs: Sequence[RelationalGraph], n_atoms: int) -> list[Tenso
         For each graph (n_receivers,), 0 where all neighbors of one side are at the cutoff.
     """
     atoms = [graph.expansion.receivers.atom for graph in graphs]
-    gates = [torch.tanh(graph.sum_by_side(graph.envelope)).prod(dim=1) for graph in graphs]
+    near = [graph.sum_by_side(graph.for_each_way(graph.envelope)) for graph in graphs]
+    gates = [torch.tanh(n_neighbors).prod(dim=1) for n_neighbors in near]
     totals = 1.0 + segment_sum(torch.cat(gates), torch.cat(atoms), n_atoms)
     return [gate / totals.index_select(0, atom) for gate, atom in zip(gates, atoms, strict=True)]
 
@@ -97,8 +98,8 @@ class Router(nn.Module):
         self.served = [relations for _, relations in parts]
         shapes = [replace(shape, n_relations=len(relations)) for relations in self.served]
         self.shares_sources = [shape.shares_sources for shape in shapes]
-        self.two_way = [  # gates would need the envelopes of both directions
-            choice.interaction.two_way and shape.shares_edges and not scheme.gated
+        self.two_way = [  # with two sides an edge is in several relations
+            choice.interaction.two_way and shape.shares_edges and scheme.n_sides == 1
             for (choice, _), shape in zip(parts, shapes, strict=True)
         ]
         self._mixes = [shape.mixes for shape in shapes]
@@ -161,11 +162,11 @@ class Router(nn.Module):
             for union, mixes in zip(expansions, self._mixes, strict=True)
         ]
 
-    def forward(self, x: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
-        """Update the features by all layers.
+    def forward(self, scalars: Tensor, vectors: Tensor, expansions: Sequence[Expansion]) -> Tensor:
+        """Features after all layers; before the first there are scalars alone.
 
         Args:
-            x: (n_atoms, (lmax+1)^2, n_channels).
+            scalars: (n_atoms, n_channels), the same for atoms of a kind.
             vectors: (n_edges, 3) in A, from center to neighbor, model dtype.
             expansions: from `expand`.
 
@@ -175,8 +176,9 @@ class Router(nn.Module):
         graphs = [self.geometry(expansion, vectors) for expansion in expansions]
         weights: list[Tensor] | list[None] = [None] * len(graphs)
         if self.scheme.gated:
-            weights = merge_weights(graphs, x.shape[0])
-        seen = [graph.of_kinds() for graph in graphs]
+            weights = merge_weights(graphs, scalars.shape[0])
+        seen = [graph.of_first_layer() for graph in graphs]
+        x = with_higher_degrees(scalars, self.lmax)
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleList)
             deltas = [interaction(x, graph) for interaction, graph in zip(layer, seen, strict=True)]
@@ -184,6 +186,11 @@ class Router(nn.Module):
             for delta, graph, weight in zip(deltas, graphs, weights, strict=True):
                 x = _merge(x, delta, graph, weight)
         return x
+
+
+def with_higher_degrees(scalars: Tensor, lmax: int) -> Tensor:
+    """Features (n_atoms, (lmax+1)^2, n_channels), zero but for scalars (n_atoms, n_channels)."""
+    return nn.functional.pad(scalars.unsqueeze(1), (0, 0, 0, (lmax + 1) ** 2 - 1))
 
 
 def _merge(x: Tensor, delta: Tensor, graph: RelationalGraph, weight: Tensor | None) -> Tensor:

@@ -102,12 +102,9 @@ class NequIP(Interaction):
             table, n_rows = self.product.table, graph.expansion.n_rows
             edges = coupling.Edges(table, rows, senders)
             return graph.over_sides(coupling.coupled_sum(h, harmonics, weights, edges, n_rows))
-        if rows.dim() == 2:
-            back = harmonics * self.product.parity
-            harmonics = torch.stack((harmonics, back), dim=1).flatten(0, 1)
-            weights = weights.repeat_interleave(2, dim=0)
+        harmonics = graph.for_each_way(harmonics, self.product.parity)
         moved = h.index_select(0, senders.reshape(-1))
-        return graph.sum_ways(self.product(moved, harmonics, weights))
+        return graph.sum_ways(self.product(moved, harmonics, graph.for_each_way(weights)))
 
     def _path_weights(self, graph: RelationalGraph) -> Tensor:
         """(n_edges, n_paths, n_channels), zero at the cutoff."""

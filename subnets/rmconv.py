@@ -60,6 +60,7 @@ class RMConv(Interaction):
 
     max_degree: ClassVar[int | None] = 1
     default_lmax: ClassVar[int] = 1
+    two_way: ClassVar[bool] = True
 
     def __init__(self, shape: Shape, *, epsilon: float = SOFTNESS) -> None:
         super().__init__(shape)
@@ -78,7 +79,8 @@ class RMConv(Interaction):
         """See `Interaction.forward`."""
         sums = graph.by_side(self._messages(x, graph))  # (n_receivers, n_sides, 4, n_channels)
         radial = sums.mean(dim=1)
-        weights = 1.0 + graph.sum_by_side(graph.envelope)  # (n_receivers, n_sides)
+        near = graph.sum_by_side(graph.for_each_way(graph.envelope))
+        weights = 1.0 + near  # (n_receivers, n_sides)
         means = sums[:, :, 1:] / weights[:, :, None, None]
         x = graph.at_receivers(up_to_vectors(x)) + radial
         return radial + self._angular_update(x, means, graph.expansion.receivers.segments)

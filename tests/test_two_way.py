@@ -142,6 +142,9 @@ MODELS: list[dict[str, Any]] = [
     {"relations": "none", "subnet": "painn"},
     {"relations": "vertex", "subnet": "painn", "heterogeneity": "update"},
     {"relations": "vertex", "subnet": "painn", "sharing": "shared"},
+    {"relations": "none", "subnet": "rmconv"},
+    {"relations": "pair", "subnet": "painn", "heterogeneity": "update"},
+    {"relations": "pair", "subnet": "rmconv", "sharing": "shared"},
     {"relations": "vertex", "subnet": {"default": "painn", "O": ROUND, "H": "schnet"}, "lmax": 1},
 ]
 
@@ -161,14 +164,12 @@ def test_numbers_are_those_of_all_edges(
 @pytest.mark.parametrize(
     ("options", "is_halved"),
     [
-        *((MODELS[k], True) for k in (0, 1, 2, 5, 6, 8, 9, 10)),
+        *((MODELS[k], True) for k in (0, 1, 2, 5, 6, 8, 9, 10, 11, 12, 13)),
         ({"relations": "vertex"}, False),
-        ({"relations": "pair", "sharing": "shared"}, False),
         ({"relations": "vertex", "subnet": "painn"}, False),
         ({"relations": "vertex", "subnet": "painn", "heterogeneity": "filters"}, False),
-        ({"relations": "pair", "subnet": "painn", "heterogeneity": "update"}, False),
+        ({"relations": "pair", "subnet": "painn"}, False),
         ({"relations": "triadic", "subnet": "painn", "sharing": "shared"}, False),
-        ({"relations": "none", "subnet": "rmconv"}, False),
     ],
     ids=str,
 )

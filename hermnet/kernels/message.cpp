@@ -22,7 +22,7 @@ int64_t row_start(const Args<T>& a, int64_t e) {
 }
 
 // Every thread works on its share of the edges; what threads share is added up in their order.
-template <typename T, int N, typename Work>
+template <typename T, int N, bool V, typename Work>
 void run(const Args<T>& a, Work work) {
   const int64_t n = std::max<int64_t>(1, std::min(a.n_threads, a.n_edges / BLOCK));
   const int64_t out_size = a.out && a.n_ways > 1 ? a.n_rows * 4 * a.n_channels : 0;
@@ -37,9 +37,9 @@ void run(const Args<T>& a, Work work) {
       phis[t - 1].assign(phi_size, T(0));
       vs[t - 1].assign(v_size, T(0));
     }
-    Worker<T, N> worker(a, t && out_size ? outs[t - 1].data() : a.out,
-                        t && phi_size ? phis[t - 1].data() : a.d_phi,
-                        t && v_size ? vs[t - 1].data() : a.d_v);
+    Worker<T, N, V> worker(a, t && out_size ? outs[t - 1].data() : a.out,
+                           t && phi_size ? phis[t - 1].data() : a.d_phi,
+                           t && v_size ? vs[t - 1].data() : a.d_v);
     auto& filters = worker.filters;
     filters.blocks(row_start(a, t * a.n_edges / n), row_start(a, (t + 1) * a.n_edges / n),
                    [&](const Block<T>& block) { work(worker, block); });
@@ -54,20 +54,28 @@ void run(const Args<T>& a, Work work) {
       a.d_weight[matrices[t] * weights[t].size() + k] += weights[t][k];
 }
 
-template <typename T, int N>
+template <typename T, int N, bool V>
 void order(int which, const Args<T>& a) {
-  if (which == 0) run<T, N>(a, [](auto& worker, const auto& block) { worker.forward(block); });
-  if (which == 1) run<T, N>(a, [](auto& worker, const auto& block) { worker.backward(block); });
-  if (which == 2) run<T, N>(a, [](auto& worker, const auto& block) { worker.twice(block); });
+  if (which == 0) run<T, N, V>(a, [](auto& worker, const auto& block) { worker.forward(block); });
+  if (which == 1) run<T, N, V>(a, [](auto& worker, const auto& block) { worker.backward(block); });
+  if (which == 2) run<T, N, V>(a, [](auto& worker, const auto& block) { worker.twice(block); });
+}
+
+template <typename T, int N>
+void with_or_without_v(int which, const Args<T>& a) {
+  if (a.n_atoms)
+    order<T, N, true>(which, a);
+  else
+    order<T, N, false>(which, a);
 }
 
 template <typename T>
 void any(int which, const Args<T>& a) {
   if (a.n_edges == 0) return;
   if (a.n_channels * sizeof(T) % LONG == 0)
-    order<T, LONG>(which, a);
+    with_or_without_v<T, LONG>(which, a);
   else
-    order<T, 16>(which, a);
+    with_or_without_v<T, 16>(which, a);
 }
 
 }  // namespace

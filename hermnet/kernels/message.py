@@ -45,7 +45,7 @@ def filtered_message(
 
     Args:
         phi: (n_sources, 3 n_channels), parts s, r and v.
-        v: (n_atoms, 3, n_channels).
+        v: (n_atoms, 3, n_channels); on a CPU (0, 3, n_channels) where all are zero.
         basis: (n_edges, n_basis or more); columns beyond those of the weights are ignored.
         dirs: (n_edges, 3).
         weight: (n_slots or 1, n_basis, 3 n_channels).

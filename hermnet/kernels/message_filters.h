@@ -12,7 +12,7 @@ constexpr int64_t BLOCK = 64;  // edges
 template <typename T>
 struct Args {
   int64_t n_edges, n_ways, n_rows, n_slots, n_matrices, n_channels, n_basis, basis_stride;
-  int64_t n_threads, n_sources, n_atoms, v_stride, tv_stride;
+  int64_t n_threads, n_sources, n_atoms, v_stride, tv_stride;  // no atoms: all v are zero
   const int32_t* ends;  // (n_slots), where the edges of each slot end
   const int64_t *rows, *neighbors, *atoms;  // (n_edges, n_ways): receiving row, row of phi, of v
   const T *phi, *v, *basis, *dirs, *weight, *grad;
@@ -30,7 +30,8 @@ struct Block {
 template <typename T, int N>
 class Filters {
  public:
-  explicit Filters(const Args<T>& args) : a(args), C(args.n_channels), K(args.n_basis) {
+  explicit Filters(const Args<T>& args)
+      : a(args), C(args.n_channels), K(args.n_basis), used((args.n_atoms ? 3 : 2) * C) {
     const int64_t half = Pack<T, N / 2>::size;
     padded = (K + half - 1) / half * half;
   }
@@ -86,7 +87,7 @@ class Filters {
 
  private:
   const Args<T>& a;
-  const int64_t C, K;
+  const int64_t C, K, used;  // columns of filters: those that meet v come last
   int64_t padded;
   std::vector<T> w_turned, tw_turned, wide;
 
@@ -100,13 +101,13 @@ class Filters {
   void products(const Block<T>& b, const T* basis, const T* weight, std::vector<T>& to,
                 bool plus) {
     product<T, N>({basis + b.first * a.basis_stride, a.basis_stride, 1}, weight, 3 * C, b.count, K,
-                  3 * C, to.data(), 3 * C, {plus ? to.data() : nullptr, 3 * C});
+                  used, to.data(), 3 * C, {plus ? to.data() : nullptr, 3 * C});
   }
 
   void to_basis(const Block<T>& b, const std::vector<T>& grad, const std::vector<T>& turned,
                 bool plus) {
     wide.resize(BLOCK * padded);
-    product<T, N>({grad.data(), 3 * C, 1}, turned.data(), padded, b.count, 3 * C, padded,
+    product<T, N>({grad.data(), 3 * C, 1}, turned.data(), padded, b.count, used, padded,
                   wide.data(), padded, {nullptr, 0});
     for (int64_t k = 0; k < b.count; ++k)
       for (int64_t n = 0; n < K; ++n) {
@@ -117,7 +118,7 @@ class Filters {
 
   void to_weight(const Block<T>& b, const T* basis, const std::vector<T>& grad) {
     product<T, N>({basis + b.first * a.basis_stride, 1, a.basis_stride}, grad.data(), 3 * C, K,
-                  b.count, 3 * C, b.d_weight, 3 * C, {b.d_weight, 3 * C});
+                  b.count, used, b.d_weight, 3 * C, {b.d_weight, 3 * C});
   }
 };
 

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int64_t AHEAD = 2;  // edges
 
-template <typename T, int N>
+// Without V all v are zero, and nothing is done for them.
+template <typename T, int N, bool V>
 class Worker {
  public:
   Worker(const Args<T>& args, T* out, T* d_phi, T* d_v)
@@ -42,8 +43,8 @@ class Worker {
       const int64_t e = b.first + k;
       if (k + AHEAD < b.count) prefetch(e + AHEAD, true);
       Vectors d = backward_way<false>(e, k);
-      if (goes_back(e)) d.subtract(backward_way<true>(e, k));
-      if (a.d_dirs) put(e, d);
+      if (goes_back(e)) d -= backward_way<true>(e, k);
+      if (a.d_dirs) put_direction(e, d);
     }
     filters.pass_on(b, d_f, d_tf);
   }
@@ -59,23 +60,36 @@ class Worker {
       const int64_t e = b.first + k;
       if (k + AHEAD < b.count) prefetch(e + AHEAD, true);
       Vectors d = twice_way<false>(e, k);
-      if (goes_back(e)) d.subtract(twice_way<true>(e, k));
-      if (a.d_dirs) put(e, d);
+      if (goes_back(e)) d -= twice_way<true>(e, k);
+      if (a.d_dirs) put_direction(e, d);
     }
     filters.pass_on(b, d_f, d_tf);
   }
 
  private:
   static constexpr int64_t L = Pack<T, N>::size;
+  using Lanes = Vec<T, N>;
 
-  // The gradient of a direction before lanes are added up.
   struct Vectors {
-    Vec<T, N> x{}, y{}, z{};
-    void subtract(const Vectors& other) {
-      x -= other.x;
-      y -= other.y;
-      z -= other.z;
+    Lanes x{}, y{}, z{};
+    void operator+=(const Vectors& o) { x += o.x, y += o.y, z += o.z; }
+    void operator-=(const Vectors& o) { x -= o.x, y -= o.y, z -= o.z; }
+    friend Vectors operator*(Lanes m, const Vectors& v) { return {m * v.x, m * v.y, m * v.z}; }
+    template <typename Other>
+    Lanes dot(const Other& o) const {
+      return x * o.x + y * o.y + z * o.z;
     }
+  };
+
+  struct Direction {
+    T x, y, z;
+    Direction(const T* p, T sign) : x(sign * p[0]), y(sign * p[1]), z(sign * p[2]) {}
+    friend Vectors operator*(Lanes m, const Direction& d) { return {m * d.x, m * d.y, m * d.z}; }
+  };
+
+  // A row of phi or of a filter: what meets scalars, directions and v. Without V no v is used.
+  struct Parts {
+    Lanes s, r, v;
   };
 
   const Args<T>& a;
@@ -86,109 +100,115 @@ class Worker {
 
   bool goes_back(int64_t e) const { return W == 2 && a.rows[2 * e + 1] < a.n_rows; }
 
-  // What the way there writes the way back adds to.
-  template <bool IS_BACK>
-  static void put_or_add(T* p, Vec<T, N> value) {
-    if (IS_BACK)
+  Vectors vectors(const T* p) const {
+    return {load<T, N>(p), load<T, N>(p + C), load<T, N>(p + 2 * C)};
+  }
+
+  void add_vectors(T* p, const Vectors& v) const {
+    add<T, N>(p, v.x);
+    add<T, N>(p + C, v.y);
+    add<T, N>(p + 2 * C, v.z);
+  }
+
+  Parts parts(const T* p) const {
+    return {load<T, N>(p), load<T, N>(p + C), V ? load<T, N>(p + 2 * C) : Lanes{}};
+  }
+
+  template <bool IS_ADDED>
+  void put(T* p, const Parts& values) const {
+    put_one<IS_ADDED>(p, values.s);
+    put_one<IS_ADDED>(p + C, values.r);
+    if (V) put_one<IS_ADDED>(p + 2 * C, values.v);
+  }
+
+  template <bool IS_ADDED>
+  static void put_one(T* p, Lanes value) {
+    if (IS_ADDED)
       add<T, N>(p, value);
     else
       store<T, N>(p, value);
   }
 
+  void put_direction(int64_t e, const Vectors& d) const {
+    a.d_dirs[3 * e] = total<T, N>(d.x);
+    a.d_dirs[3 * e + 1] = total<T, N>(d.y);
+    a.d_dirs[3 * e + 2] = total<T, N>(d.z);
+  }
+
+  // Rows of the gradients that a way adds to, null where they are not wanted.
+  T* d_phi_of(int64_t w) const { return d_phi ? d_phi + a.neighbors[w] * 3 * C : nullptr; }
+  T* d_v_of(int64_t w) const { return V && d_v ? d_v + a.atoms[w] * 3 * C : nullptr; }
+
+  const T* phi_of(int64_t w) const { return a.phi + a.neighbors[w] * 3 * C; }
+  const T* v_of(int64_t w) const { return V ? a.v + a.atoms[w] * a.v_stride : nothing.data(); }
+
   void prefetch(int64_t e, bool gradients) const {
-    const int64_t bytes = 3 * C * sizeof(T);
     for (int64_t w = e * W; w < (e + 1) * W; ++w) {
-      const char* p = reinterpret_cast<const char*>(a.phi + a.neighbors[w] * 3 * C);
-      const char* v = reinterpret_cast<const char*>(a.v + a.atoms[w] * a.v_stride);
-      for (int64_t k = 0; k < bytes; k += 64) {
-        __builtin_prefetch(p + k);
-        __builtin_prefetch(v + k);
-      }
+      prefetch_row<0>(phi_of(w));
+      if (V) prefetch_row<0>(v_of(w));
       if (!gradients) continue;
-      const char* dp = reinterpret_cast<const char*>(d_phi + a.neighbors[w] * 3 * C);
-      const char* dv = reinterpret_cast<const char*>(d_v + a.atoms[w] * 3 * C);
-      for (int64_t k = 0; k < bytes; k += 64) {
-        if (d_phi) __builtin_prefetch(dp + k, 1);
-        if (d_v) __builtin_prefetch(dv + k, 1);
-      }
+      if (d_phi) prefetch_row<1>(d_phi_of(w));
+      if (d_v) prefetch_row<1>(d_v_of(w));
     }
+  }
+
+  template <int FOR_WRITING>
+  void prefetch_row(const T* p) const {
+    const char* byte = reinterpret_cast<const char*>(p);
+    const int64_t n = 3 * C * sizeof(T);
+    for (int64_t k = 0; k < n; k += 64) __builtin_prefetch(byte + k, FOR_WRITING);
+  }
+
+  Vectors message(const Parts& p, const Parts& f, const T* v, const Direction& d) const {
+    Vectors m = (p.r * f.r) * d;
+    if (V) m += (p.v * f.v) * vectors(v);
+    return m;
   }
 
   void sum_run(int64_t first, int64_t begin, int64_t end, T* to) {
     for (int64_t c = 0; c < C; c += L) {
-      Vec<T, N> s{}, x{}, y{}, z{};
+      Lanes scalar{};
+      Vectors vector;
       for (int64_t k = begin; k < end; ++k) {
         const int64_t e = first + k, w = e * W;
-        const T *p = a.phi + a.neighbors[w] * 3 * C + c, *v = a.v + a.atoms[w] * a.v_stride + c;
-        const T *fe = f.data() + k * 3 * C + c, *d = a.dirs + 3 * e;
-        s += load<T, N>(p) * load<T, N>(fe);
-        const auto r = load<T, N>(p + C) * load<T, N>(fe + C);
-        const auto q = load<T, N>(p + 2 * C) * load<T, N>(fe + 2 * C);
-        x += r * d[0] + q * load<T, N>(v);
-        y += r * d[1] + q * load<T, N>(v + C);
-        z += r * d[2] + q * load<T, N>(v + 2 * C);
+        const Parts p = parts(phi_of(w) + c), fe = parts(f.data() + k * 3 * C + c);
+        scalar += p.s * fe.s;
+        vector += message(p, fe, v_of(w) + c, {a.dirs + 3 * e, 1});
       }
-      add<T, N>(to + c, s);
-      add<T, N>(to + C + c, x);
-      add<T, N>(to + 2 * C + c, y);
-      add<T, N>(to + 3 * C + c, z);
+      add<T, N>(to + c, scalar);
+      add_vectors(to + C + c, vector);
     }
   }
 
   void message_back(int64_t e, int64_t k) {
     const int64_t w = 2 * e + 1;
-    const T *p = a.phi + a.neighbors[w] * 3 * C, *v = a.v + a.atoms[w] * a.v_stride;
-    const T *fe = f.data() + k * 3 * C, *d = a.dirs + 3 * e;
+    const T *phi = phi_of(w), *v = v_of(w), *filter = f.data() + k * 3 * C;
+    const Direction d(a.dirs + 3 * e, -1);
     T* to = out + a.rows[w] * 4 * C;
     for (int64_t c = 0; c < C; c += L) {
-      const auto r = load<T, N>(p + C + c) * load<T, N>(fe + C + c);
-      const auto q = load<T, N>(p + 2 * C + c) * load<T, N>(fe + 2 * C + c);
-      add<T, N>(to + c, load<T, N>(p + c) * load<T, N>(fe + c));
-      add<T, N>(to + C + c, q * load<T, N>(v + c) - r * d[0]);
-      add<T, N>(to + 2 * C + c, q * load<T, N>(v + C + c) - r * d[1]);
-      add<T, N>(to + 3 * C + c, q * load<T, N>(v + 2 * C + c) - r * d[2]);
+      const Parts p = parts(phi + c), fe = parts(filter + c);
+      add<T, N>(to + c, p.s * fe.s);
+      add_vectors(to + C + c, message(p, fe, v + c, d));
     }
   }
 
   template <bool IS_BACK>
   Vectors backward_way(int64_t e, int64_t k) {
-    const int64_t w = e * W + IS_BACK, j = a.neighbors[w];
-    const T *p = a.phi + j * 3 * C, *v = a.v + a.atoms[w] * a.v_stride;
-    const T *g = a.grad + a.rows[w] * 4 * C, *fe = f.data() + k * 3 * C;
-    const T sign = IS_BACK ? -1 : 1, *d = a.dirs + 3 * e;
-    const T x = sign * d[0], y = sign * d[1], z = sign * d[2];
-    T* df = d_f.data() + k * 3 * C;
+    const int64_t w = e * W + IS_BACK;
+    const T *phi = phi_of(w), *v_row = v_of(w), *filter = f.data() + k * 3 * C;
+    const T* grad = a.grad + a.rows[w] * 4 * C;
+    const Direction d(a.dirs + 3 * e, IS_BACK ? -1 : 1);
+    T *df = d_f.data() + k * 3 * C, *dp = d_phi_of(w), *dv = d_v_of(w);
     Vectors found;
     for (int64_t c = 0; c < C; c += L) {
-      const auto gs = load<T, N>(g + c), gx = load<T, N>(g + C + c);
-      const auto gy = load<T, N>(g + 2 * C + c), gz = load<T, N>(g + 3 * C + c);
-      const auto ps = load<T, N>(p + c), pr = load<T, N>(p + C + c);
-      const auto pv = load<T, N>(p + 2 * C + c);
-      const auto fs = load<T, N>(fe + c), fr = load<T, N>(fe + C + c);
-      const auto fv = load<T, N>(fe + 2 * C + c);
-      const auto along = gx * x + gy * y + gz * z;
-      const auto inner = gx * load<T, N>(v + c) + gy * load<T, N>(v + C + c) +
-                         gz * load<T, N>(v + 2 * C + c);
-      put_or_add<IS_BACK>(df + c, gs * ps);
-      put_or_add<IS_BACK>(df + C + c, along * pr);
-      put_or_add<IS_BACK>(df + 2 * C + c, inner * pv);
-      if (d_phi) {
-        T* dp = d_phi + j * 3 * C + c;
-        add<T, N>(dp, gs * fs);
-        add<T, N>(dp + C, along * fr);
-        add<T, N>(dp + 2 * C, inner * fv);
-      }
-      const auto m = pr * fr;
-      found.x += m * gx;
-      found.y += m * gy;
-      found.z += m * gz;
-      if (d_v) {
-        T* dv = d_v + a.atoms[w] * 3 * C + c;
-        const auto q = pv * fv;
-        add<T, N>(dv, q * gx);
-        add<T, N>(dv + C, q * gy);
-        add<T, N>(dv + 2 * C, q * gz);
-      }
+      const Parts p = parts(phi + c), fe = parts(filter + c);
+      const Lanes gs = load<T, N>(grad + c);
+      const Vectors g = vectors(grad + C + c);
+      const Lanes along = g.dot(d), inner = V ? g.dot(vectors(v_row + c)) : Lanes{};
+      put<IS_BACK>(df + c, {gs * p.s, along * p.r, inner * p.v});
+      if (dp) put<true>(dp + c, {gs * fe.s, along * fe.r, inner * fe.v});
+      if (V && dv) add_vectors(dv + c, (p.v * fe.v) * g);
+      found += (p.r * fe.r) * g;
     }
     return found;
   }
@@ -196,70 +216,41 @@ class Worker {
   template <bool IS_BACK>
   Vectors twice_way(int64_t e, int64_t k) {
     const int64_t w = e * W + IS_BACK, j = a.neighbors[w], i = a.atoms[w];
-    const T *p = a.phi + j * 3 * C, *v = a.v + i * a.v_stride, *g = a.grad + a.rows[w] * 4 * C;
-    const T* tp = a.t_phi ? a.t_phi + j * 3 * C : nothing.data();
-    const T* tv = a.t_v ? a.t_v + i * a.tv_stride : nothing.data();
-    const T *fe = f.data() + k * 3 * C, *tf = t_f.data() + k * 3 * C;
+    const T *phi = phi_of(w), *v_row = v_of(w), *grad = a.grad + a.rows[w] * 4 * C;
+    const T* t_phi = a.t_phi ? a.t_phi + j * 3 * C : nothing.data();
+    const T* t_v = V && a.t_v ? a.t_v + i * a.tv_stride : nothing.data();
+    const T *filter = f.data() + k * 3 * C, *t_filter = t_f.data() + k * 3 * C;
     T *df = d_f.data() + k * 3 * C, *dtf = d_tf.data() + k * 3 * C;
-    const T sign = IS_BACK ? -1 : 1, t_sign = a.t_dirs ? sign : 0;
-    const T *d = a.dirs + 3 * e, *t_d = a.t_dirs ? a.t_dirs + 3 * e : d;
-    const T x = sign * d[0], y = sign * d[1], z = sign * d[2];
-    const T tx = t_sign * t_d[0], ty = t_sign * t_d[1], tz = t_sign * t_d[2];
-    T* to = out + a.rows[w] * 4 * C;
+    T *to = out + a.rows[w] * 4 * C, *dp = d_phi_of(w), *dv = d_v_of(w);
+    const T sign = IS_BACK ? -1 : 1;
+    const Direction d(a.dirs + 3 * e, sign);
+    const Direction td((a.t_dirs ? a.t_dirs : a.dirs) + 3 * e, a.t_dirs ? sign : 0);
     Vectors found;
     for (int64_t c = 0; c < C; c += L) {
-      const auto gs = load<T, N>(g + c), gx = load<T, N>(g + C + c);
-      const auto gy = load<T, N>(g + 2 * C + c), gz = load<T, N>(g + 3 * C + c);
-      const auto ps = load<T, N>(p + c), pr = load<T, N>(p + C + c);
-      const auto pv = load<T, N>(p + 2 * C + c);
-      const auto tps = load<T, N>(tp + c), tpr = load<T, N>(tp + C + c);
-      const auto tpv = load<T, N>(tp + 2 * C + c);
-      const auto fs = load<T, N>(fe + c), fr = load<T, N>(fe + C + c);
-      const auto fv = load<T, N>(fe + 2 * C + c);
-      const auto tfs = load<T, N>(tf + c), tfr = load<T, N>(tf + C + c);
-      const auto tfv = load<T, N>(tf + 2 * C + c);
-      const auto vx = load<T, N>(v + c), vy = load<T, N>(v + C + c);
-      const auto vz = load<T, N>(v + 2 * C + c);
-      const auto tvx = load<T, N>(tv + c), tvy = load<T, N>(tv + C + c);
-      const auto tvz = load<T, N>(tv + 2 * C + c);
-      const auto along = gx * x + gy * y + gz * z, inner = gx * vx + gy * vy + gz * vz;
-      const auto t_along = gx * tx + gy * ty + gz * tz;
-      const auto t_inner = gx * tvx + gy * tvy + gz * tvz;
-      const auto mr = pr * fr, mv = pv * fv;
-      const auto tmr = tpr * fr + pr * tfr, tmv = tpv * fv + pv * tfv;
-      add<T, N>(to + c, tps * fs + ps * tfs);
-      add<T, N>(to + C + c, tmr * x + mr * tx + tmv * vx + mv * tvx);
-      add<T, N>(to + 2 * C + c, tmr * y + mr * ty + tmv * vy + mv * tvy);
-      add<T, N>(to + 3 * C + c, tmr * z + mr * tz + tmv * vz + mv * tvz);
-      put_or_add<IS_BACK>(df + c, gs * tps);
-      put_or_add<IS_BACK>(df + C + c, tpr * along + pr * t_along);
-      put_or_add<IS_BACK>(df + 2 * C + c, tpv * inner + pv * t_inner);
-      put_or_add<IS_BACK>(dtf + c, gs * ps);
-      put_or_add<IS_BACK>(dtf + C + c, pr * along);
-      put_or_add<IS_BACK>(dtf + 2 * C + c, pv * inner);
-      if (d_phi) {
-        T* dp = d_phi + j * 3 * C + c;
-        add<T, N>(dp, gs * tfs);
-        add<T, N>(dp + C, tfr * along + fr * t_along);
-        add<T, N>(dp + 2 * C, tfv * inner + fv * t_inner);
-      }
-      if (d_v) {
-        T* dv = d_v + i * 3 * C + c;
-        add<T, N>(dv, tmv * gx);
-        add<T, N>(dv + C, tmv * gy);
-        add<T, N>(dv + 2 * C, tmv * gz);
-      }
-      found.x += tmr * gx;
-      found.y += tmr * gy;
-      found.z += tmr * gz;
+      const Parts p = parts(phi + c), fe = parts(filter + c);
+      const Parts tp = parts(t_phi + c), tf = parts(t_filter + c);
+      const Lanes gs = load<T, N>(grad + c);
+      const Vectors g = vectors(grad + C + c);
+      const Vectors v = V ? vectors(v_row + c) : Vectors{}, tv = V ? vectors(t_v + c) : Vectors{};
+      const Lanes along = g.dot(d), inner = g.dot(v);
+      const Lanes t_along = g.dot(td), t_inner = g.dot(tv);
+      const Lanes tmr = tp.r * fe.r + p.r * tf.r, tmv = tp.v * fe.v + p.v * tf.v;
+      Vectors sum = tmr * d;
+      sum += (p.r * fe.r) * td;
+      if (V) sum += tmv * v;
+      if (V) sum += (p.v * fe.v) * tv;
+      add<T, N>(to + c, tp.s * fe.s + p.s * tf.s);
+      add_vectors(to + C + c, sum);
+      put<IS_BACK>(df + c, {gs * tp.s, tp.r * along + p.r * t_along,
+                            tp.v * inner + p.v * t_inner});
+      put<IS_BACK>(dtf + c, {gs * p.s, p.r * along, p.v * inner});
+      if (dp)
+        put<true>(dp + c, {gs * tf.s, tf.r * along + fe.r * t_along,
+                           tf.v * inner + fe.v * t_inner});
+      if (V && dv) add_vectors(dv + c, tmv * g);
+      found += tmr * g;
     }
     return found;
-  }
-
-  void put(int64_t e, const Vectors& d) {
-    a.d_dirs[3 * e] = total<T, N>(d.x);
-    a.d_dirs[3 * e + 1] = total<T, N>(d.y);
-    a.d_dirs[3 * e + 2] = total<T, N>(d.z);
   }
 };
 

@@ -37,14 +37,19 @@ def of_message(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
         for shape in ((N_ATOMS, 3 * C), (N_EDGES, 6), (N_EDGES, 3), (3, 5, 3 * C), (N_ROWS, 4, C))
     )
     inputs = phi, v, basis, dirs, weight
+    no_v = phi, v[:0], basis, dirs, weight
+    no_tangents = phi, None, basis, dirs, weight
     return {
         "message": (*inputs, *edges, N_ROWS),
         "message, both ways": (*inputs, *both, N_ROWS),
+        "message, v are zero": (*no_v, *both, N_ROWS),
         "message_first": (grad, *inputs, *edges, 0b11111),
         "message_first, both ways": (grad, *inputs, *both, 0b11111),
+        "message_first, v are zero": (grad, *no_v, *both, 0b11101),
         "message_first, some": (grad, *inputs, *edges, 0b01001),
         "message_second": (*inputs, grad, *inputs, *edges, 0b111111),
         "message_second, both ways": (*inputs, grad, *inputs, *both, 0b111111),
+        "message_second, v are zero": (*no_tangents, grad, *no_v, *both, 0b111011),
         "message_second, some": (phi, None, None, dirs, None, grad, *inputs, *edges, 0b100101),
     }
 

@@ -81,6 +81,18 @@ def test_equals_the_sum_edge_by_edge(n_channels: int, n_matrices: int, n_threads
 
 
 @pytest.mark.parametrize("n_ways", [1, 2])
+@pytest.mark.parametrize("n_matrices", [3, 1])
+def test_without_atoms_all_v_are_zero(n_matrices: int, n_ways: int):
+    e, (phi, x, *rest) = edges(150, n_ways), inputs(150, 8, n_matrices=n_matrices)
+    nothing, zeros = x.detach()[:0, 1:4], torch.zeros_like(x.detach()[:, 1:4])
+    assert_equal_derivatives(
+        lambda phi, *rest: filtered_message(phi, nothing, *rest, e, N_ROWS),
+        lambda phi, *rest: plain(phi, zeros, *rest, e),
+        [phi, *rest],
+    )
+
+
+@pytest.mark.parametrize("n_ways", [1, 2])
 def test_closes_under_two_derivatives(n_ways: int):
     e, x = edges(12, n_ways), inputs(12, 2)
     assert_closed(lambda *a: fused(*a, e=e), x)
