@@ -234,18 +234,19 @@ class RelationalLinear(nn.Module):
             if weight.dim() == 3:
                 weight[:, -1] = 0.0
 
-    def forward(self, x: Tensor, segments: Segments) -> Tensor:
+    def forward(self, x: Tensor, segments: Segments, n_out: int | None = None) -> Tensor:
         """Apply to rows sorted by relation.
 
         Args:
             x: (n_rows, ..., n_in); columns beyond `n_in` are ignored, they must be zero.
             segments: the rows' relations.
+            n_out: how many columns of the output are wanted, from the first on; None for all.
 
         Returns:
             (n_rows, ..., n_out).
         """
         offsets, relation = segments
-        weights = self.stack(relation)
+        weights = self.stack(relation)[..., :n_out]
         rows = x.reshape(-1, x.shape[-1])
         if self.has_bias and rows.shape[1] > self.n_in:
             rows = rows[:, : self.n_in]  # the column after them would meet the bias

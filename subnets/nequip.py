@@ -88,15 +88,18 @@ class NequIP(Interaction):
         sources = graph.expansion.sources.segments
         parts = zip(self.source, graph.at_sources(x).split(self.rows, dim=1), strict=True)
         h = torch.cat([linear(part, sources) for linear, part in parts], dim=1)
+        if graph.is_first:
+            h = h[:, :1]
         total = self._sum(h, graph.harmonics, graph) * self.scale
         return self._update(torch.cat((total, graph.at_receivers(x)), dim=2), graph)
 
     def _sum(self, h: Tensor, harmonics: Tensor, graph: RelationalGraph) -> Tensor:
-        """Messages of sources (n_sources, m, n_channels), summed (n_receivers, m, n_channels)."""
-        weights = self._path_weights(graph)
+        """Messages of sources, all degrees or scalars, summed (n_receivers, m, n_channels)."""
+        weights = self._path_weights(graph, self.product.n_paths_from(h))
         if equivariant.takes(h, harmonics, weights):
             ends = graph.centers, graph.neighbors
-            return self.product.form.summed(h, harmonics, weights, ends, graph.n_receivers)
+            form = self.product.form(weights.shape[1])
+            return form.summed(h, harmonics, weights, ends, graph.n_receivers)
         rows, senders = graph.ends
         if coupling.takes(h, harmonics, weights):
             table, n_rows = self.product.table, graph.expansion.n_rows
@@ -106,14 +109,14 @@ class NequIP(Interaction):
         moved = h.index_select(0, senders.reshape(-1))
         return graph.sum_ways(self.product(moved, harmonics, graph.for_each_way(weights)))
 
-    def _path_weights(self, graph: RelationalGraph) -> Tensor:
-        """(n_edges, n_paths, n_channels), zero at the cutoff."""
+    def _path_weights(self, graph: RelationalGraph, n_paths: int) -> Tensor:
+        """Of the first paths (n_edges, n_paths, n_channels), zero at the cutoff."""
         edges = graph.expansion.segments
         r = graph.enveloped * _RADIAL_SCALE
         for linear in self.radial:
             r = F.silu(linear(r, edges))
-        weights: Tensor = self.weights(r, edges)
-        return weights.view(weights.shape[0], len(self.product.paths), self.n_channels)
+        weights: Tensor = self.weights(r, edges, n_paths * self.n_channels)
+        return weights.view(weights.shape[0], n_paths, self.n_channels)
 
     def _update(self, y: Tensor, graph: RelationalGraph) -> Tensor:
         """Linear layers and gates on messages and own features (n_receivers, m, 2 n_channels)."""
@@ -159,24 +162,31 @@ class TensorProduct(nn.Module):
             ("parity", torch.cat([torch.full((n,), (-1.0) ** (n // 2)) for n in self.rows])),
         ):
             self.register_buffer(name, buffer.to(torch.get_default_dtype()), persistent=False)
+        self._forms: dict[int, equivariant.Form] = {}
         ends = Counter((l1, l3) for l1, _, l3 in self.paths)
         self.n_paths = [[ends[l1, l3] for l3 in range(lmax + 1)] for l1 in range(lmax + 1)]
+
+    def n_paths_from(self, x: Tensor) -> int:
+        """How many paths, the first ones, begin at features (n, (l1max+1)^2, n_channels)."""
+        return sum(map(sum, self.n_paths[: math.isqrt(x.shape[1])]))
 
     def forward(self, x: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
         """The product.
 
         Args:
-            x: (n_edges, (lmax+1)^2, n_channels).
+            x: (n_edges, (l1max+1)^2, n_channels); paths from higher degrees are left out.
             harmonics: (n_edges, (lmax+1)^2).
-            weights: (n_edges, n_paths, n_channels).
+            weights: (n_edges, n_paths_from(x), n_channels).
 
         Returns:
             (n_edges, (lmax+1)^2, n_channels).
         """
-        parts = x.split(self.rows, dim=1)
-        by_l1 = weights.unsqueeze(2).split([sum(n) for n in self.n_paths], dim=1)
+        n_degrees = math.isqrt(x.shape[1])
+        counts = self.n_paths[:n_degrees]
+        parts = x.split(self.rows[:n_degrees], dim=1)
+        by_l1 = weights.unsqueeze(2).split([sum(n) for n in counts], dim=1)
         weighted = []  # for each l1, the rows into every l3
-        for part, weight, n_paths in zip(parts, by_l1, self.n_paths, strict=True):
+        for part, weight, n_paths in zip(parts, by_l1, counts, strict=True):
             rows = (weight * part.unsqueeze(1)).flatten(1, 2)
             weighted.append(rows.split([n * part.shape[1] for n in n_paths], dim=1))
         couplings = (harmonics @ self.coupling).split(self.sizes, dim=1)
@@ -186,16 +196,22 @@ class TensorProduct(nn.Module):
         ]
         return torch.cat(results, dim=1)
 
+    def form(self, n_paths: int) -> equivariant.Form:
+        """The first paths with gathered features, summed where they are received."""
+        if n_paths not in self._forms:
+            tensors = self._tensors[:n_paths]
+            self._forms[n_paths] = equivariant.Form(self.paths[:n_paths], tensors, self.forward)
+        return self._forms[n_paths]
+
     @cached_property
-    def form(self) -> equivariant.Form:
-        """The same with gathered features, summed where they are received."""
+    def _tensors(self) -> list[Tensor]:
+        """C of each path, (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
         sizes = [math.prod(2 * degree + 1 for degree in path) for path in self.paths]
         parts = self.table.detach().cpu().split(sizes)
         shapes = [[2 * degree + 1 for degree in (l2, l3, l1)] for l1, l2, l3 in self.paths]
-        tensors = [
+        return [
             part.view(shape).permute(2, 0, 1) for part, shape in zip(parts, shapes, strict=True)
         ]
-        return equivariant.Form(self.paths, tensors, self.forward)
 
 
 def _tensors(paths: list[tuple[int, int, int]]) -> list[Tensor]:
@@ -223,8 +239,8 @@ def _coupling(paths: list[tuple[int, int, int]], tensors: list[Tensor], degree: 
 
 
 def _contract(coupling: Tensor, rows: Tensor, n_out: int) -> Tensor:
-    """(n_edges, n_out * k) and (n_edges, k, n_channels) -> (n_edges, n_out, n_channels)."""
-    coupling = coupling.view(coupling.shape[0], n_out, rows.shape[1])
+    """(n_edges, n_out * n) and the first k of n rows, (n_edges, k, n_channels), give n_out rows."""
+    coupling = coupling.unflatten(1, (n_out, -1))[:, :, : rows.shape[1]]
     is_small = n_out * rows.shape[1] <= _SMALL
     # torch.bmm is slow where a matrix has a single row; a compiler fuses short sums
     if n_out == 1 or (is_small and is_tracing()):

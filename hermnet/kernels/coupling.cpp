@@ -20,7 +20,7 @@ constexpr int64_t LEAST = 32;  // edges of a thread
 // What Python passes: eight bytes each, in this order. Pointers that are not wanted are null.
 template <typename T>
 struct Args {
-  int64_t n_components;  // (lmax + 1)^2
+  int64_t n_features, n_components;  // (lmax + 1)^2 of x, and of all else
   int64_t n_edges, n_ways, n_channels, n_to, n_from, runs, n_threads;
   const int64_t *to, *from;  // (n_edges, n_ways)
   const T* table;            // the C of all paths, (2 l2 + 1, 2 l3 + 1, 2 l1 + 1) each
@@ -29,11 +29,11 @@ struct Args {
 };
 
 // What a thread does with a way of an edge; N is the number of bytes of a vector.
-template <typename T, int N, int LMAX>
+template <typename T, int N, typename D>
 class Worker {
  public:
-  static constexpr int64_t L = Pack<T, N>::size, ROWS = (LMAX + 1) * (LMAX + 1);
-  static constexpr int64_t SIZE = Paths<LMAX>::size, COUNT = Paths<LMAX>::count;
+  static constexpr int64_t L = Pack<T, N>::size, FROM = D::rows1, ROWS = D::rows3;
+  static constexpr int64_t SIZE = D::size, COUNT = D::count;
 
   Worker(const Args<T>& args, T* out, T* d_x)
       : a(args), C(args.n_channels), out(out), d_x(d_x), sums(a.d_y ? SIZE * L : 0) {}
@@ -41,22 +41,22 @@ class Worker {
   void edge(int64_t number) {
     e = number;
     is_first = true;
-    matrices<LMAX>(a.table, a.y + e * ROWS, m);
-    if (a.t_y) matrices<LMAX>(a.table, a.t_y + e * ROWS, tm);
+    matrices<D>(a.table, a.y + e * ROWS, m);
+    if (a.t_y) matrices<D>(a.table, a.t_y + e * ROWS, tm);
     if (a.d_y) std::fill_n(a.d_y + e * ROWS, ROWS, T(0));
   }
 
   void back() {
-    turn_back<LMAX>(m);
-    if (a.t_y) turn_back<LMAX>(tm);
+    turn_back<D>(m);
+    if (a.t_y) turn_back<D>(tm);
   }
 
   void forward(int64_t to, int64_t from, bool) {
-    const T *x = a.x + from * ROWS * C, *w = a.w + e * COUNT * C;
+    const T *x = a.x + from * FROM * C, *w = a.w + e * COUNT * C;
     T* result = out + to * ROWS * C;
     for (int64_t c = 0; c < C; c += L) {
       Vec<T, N> sum[ROWS] = {};
-      each_path<LMAX>([&](auto path) {
+      each_path<D>([&](auto path) {
         using P = decltype(path);
         const auto weight = load<T, N>(w + P::number * C + c);
         for (int i = 0; i < P::n1; ++i) {
@@ -69,10 +69,10 @@ class Worker {
   }
 
   void backward(int64_t to, int64_t from, bool is_back) {
-    const T *x = a.x + from * ROWS * C, *w = a.w + e * COUNT * C, *g = a.grad + to * ROWS * C;
+    const T *x = a.x + from * FROM * C, *w = a.w + e * COUNT * C, *g = a.grad + to * ROWS * C;
     for (int64_t c = 0; c < C; c += L) {
-      Vec<T, N> sum[ROWS] = {};
-      each_path<LMAX>([&](auto path) {
+      Vec<T, N> sum[FROM] = {};
+      each_path<D>([&](auto path) {
         using P = decltype(path);
         const auto weight = load<T, N>(w + P::number * C + c);
         Vec<T, N> d_weight{};
@@ -91,12 +91,12 @@ class Worker {
 
   // The gradient of <t, backward(...)> in all its inputs.
   void twice(int64_t to, int64_t from, bool is_back) {
-    const T *x = a.x + from * ROWS * C, *w = a.w + e * COUNT * C, *g = a.grad + to * ROWS * C;
-    const T* t_x = a.t_x ? a.t_x + from * ROWS * C : nullptr;
+    const T *x = a.x + from * FROM * C, *w = a.w + e * COUNT * C, *g = a.grad + to * ROWS * C;
+    const T* t_x = a.t_x ? a.t_x + from * FROM * C : nullptr;
     const T* t_w = a.t_w ? a.t_w + e * COUNT * C : nullptr;
     for (int64_t c = 0; c < C; c += L) {
-      Vec<T, N> sum[ROWS] = {}, received[ROWS] = {};
-      each_path<LMAX>([&](auto path) {
+      Vec<T, N> sum[FROM] = {}, received[ROWS] = {};
+      each_path<D>([&](auto path) {
         using P = decltype(path);
         const auto weight = load<T, N>(w + P::number * C + c);
         const auto t_weight = t_w ? load<T, N>(t_w + P::number * C + c) : Vec<T, N>{};
@@ -133,7 +133,7 @@ class Worker {
   T *out, *d_x;
   int64_t e = 0;
   bool is_first = true;
-  T m[SIZE], tm[SIZE];
+  T m[SIZE] = {}, tm[SIZE] = {};
   std::vector<T> sums;  // (SIZE, L), the gradient of the matrices before lanes are added up
 
   // Column i of a path's matrix with rows of the gradient.
@@ -161,7 +161,7 @@ class Worker {
 
   void scatter(int64_t from, int64_t c, const Vec<T, N>* sum) {
     if (!d_x) return;
-    for (int64_t r = 0; r < ROWS; ++r) add<T, N>(d_x + (from * ROWS + r) * C + c, sum[r]);
+    for (int64_t r = 0; r < FROM; ++r) add<T, N>(d_x + (from * FROM + r) * C + c, sum[r]);
   }
 
   void finish(bool is_back) {
@@ -170,18 +170,18 @@ class Worker {
     T d_m[SIZE];
     for (int64_t k = 0; k < SIZE; ++k)
       d_m[k] = total<T, N>(load<T, N>(sums.data() + k * L));
-    if (is_back) turn_back<LMAX>(d_m);
-    to_harmonics<LMAX>(a.table, d_m, a.d_y + e * ROWS);
+    if (is_back) turn_back<D>(d_m);
+    to_harmonics<D>(a.table, d_m, a.d_y + e * ROWS);
   }
 };
 
 // Every thread works on its share of the edges.
-template <typename T, int N, int LMAX>
+template <typename T, int N, typename D>
 void run(int which, const Args<T>& a) {
-  using Own = Worker<T, N, LMAX>;
+  using Own = Worker<T, N, D>;
   const int64_t n = std::max<int64_t>(1, std::min(a.n_threads, a.n_edges / LEAST));
-  const int64_t row = Own::ROWS * a.n_channels;
-  const int64_t out_size = a.out && !a.runs ? a.n_to * row : 0, x_size = a.d_x ? a.n_from * row : 0;
+  const int64_t out_size = a.out && !a.runs ? a.n_to * Own::ROWS * a.n_channels : 0;
+  const int64_t x_size = a.d_x ? a.n_from * Own::FROM * a.n_channels : 0;
   std::vector<std::vector<T>> outs(n - 1), xs(n - 1);
   const auto start = [&](int64_t e) {
     while (a.runs && e > 0 && e < a.n_edges && a.to[e] == a.to[e - 1]) ++e;
@@ -212,18 +212,26 @@ void run(int which, const Args<T>& a) {
   if (x_size) add_up(a.d_x, xs, x_size, n);
 }
 
-template <typename T, int LMAX>
+template <typename T, typename D>
 void wide(int which, const Args<T>& a) {
   if (a.n_channels * sizeof(T) % LONG == 0)
-    run<T, LONG, LMAX>(which, a);
+    run<T, LONG, D>(which, a);
   else
-    run<T, 16, LMAX>(which, a);
+    run<T, 16, D>(which, a);
+}
+
+template <typename T, int LMAX>
+void degrees(int which, const Args<T>& a) {
+  if (a.n_features == 1)
+    wide<T, Degrees<LMAX, 0>>(which, a);
+  else
+    wide<T, Degrees<LMAX, LMAX>>(which, a);
 }
 
 template <typename T>
 void any(int which, const Args<T>& a) {
-  if (a.n_components == 4) wide<T, 1>(which, a);
-  if (a.n_components == 9) wide<T, 2>(which, a);
+  if (a.n_components == 4) degrees<T, 1>(which, a);
+  if (a.n_components == 9) degrees<T, 2>(which, a);
 }
 
 }  // namespace

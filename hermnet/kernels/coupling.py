@@ -42,9 +42,9 @@ def coupled_sum(x: Tensor, harmonics: Tensor, weights: Tensor, edges: Edges, n_r
     back harmonics are those of the opposite direction.
 
     Args:
-        x: (n_senders, (lmax+1)^2, n_channels).
+        x: (n_senders, (lmax+1)^2, n_channels), or (n_senders, 1, n_channels) for scalars alone.
         harmonics: (n_edges, (lmax+1)^2).
-        weights: (n_edges, n_paths, n_channels).
+        weights: (n_edges, n_paths, n_channels); of scalars only the first lmax + 1 paths.
         edges: the edges, and the C of all paths.
         n_rows: number of receiving rows.
 
@@ -57,7 +57,7 @@ def coupled_sum(x: Tensor, harmonics: Tensor, weights: Tensor, edges: Edges, n_r
 
 def takes(x: Tensor, harmonics: Tensor, weights: Tensor) -> bool:
     """Whether there is a kernel for these."""
-    fits = x.shape[1] in _TABLE and x.shape[2] * x.element_size() % _ALIGNMENT == 0
+    fits = harmonics.shape[1] in _TABLE and x.shape[2] * x.element_size() % _ALIGNMENT == 0
     return fits and may_take(x, harmonics, weights) and library("coupling") is not None
 
 
@@ -83,12 +83,12 @@ def _call(
     results: Sequence[Tensor | None],
 ) -> None:
     """Run the kernel; see `Args` in coupling.cpp for the order."""
-    grad, x, _, w = inputs
+    grad, x, y, w = inputs
     table, rows, senders = rest
-    if table.numel() != _TABLE[x.shape[1]]:
-        raise ValueError(f"table: {table.numel()} entries, not {_TABLE[x.shape[1]]}")
+    if table.numel() != _TABLE[y.shape[1]]:
+        raise ValueError(f"table: {table.numel()} entries, not {_TABLE[y.shape[1]]}")
     n_ways = math.prod(rows.shape[1:])
-    sizes = [x.shape[1], w.shape[0], n_ways, x.shape[2], grad.shape[0], x.shape[0]]
+    sizes = [x.shape[1], y.shape[1], w.shape[0], n_ways, x.shape[2], grad.shape[0], x.shape[0]]
     sizes += [n_ways == 1, n_threads()]
     pointers = [rows, senders, table, *inputs[1:], grad, *tangents, *results]
     words = sizes + [0 if t is None or t.numel() == 0 else t.data_ptr() for t in pointers]
@@ -99,7 +99,7 @@ def _call(
 def _coupled(*arguments: Any) -> Tensor:
     *given, n_rows = arguments
     x, y, w, *rest = dense(given)
-    out: Tensor = x.new_zeros(n_rows, *x.shape[1:])
+    out: Tensor = x.new_zeros(n_rows, y.shape[1], x.shape[2])
     _call(0, (out, x, y, w), rest, [None] * 3, [out, None, None, None])
     return out
 
@@ -131,8 +131,8 @@ def _coupled_second(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _fake_coupled(*arguments: Any) -> Tensor:
-    x, n_rows = arguments[0], arguments[-1]
-    result: Tensor = x.new_empty(n_rows, *x.shape[1:])
+    x, y, n_rows = arguments[0], arguments[1], arguments[-1]
+    result: Tensor = x.new_empty(n_rows, y.shape[1], x.shape[2])
     return result
 
 

@@ -121,7 +121,7 @@ struct Coupling {
   void call(int which, int64_t n_rows, const Maybe& out) {
     const int64_t n_ways = rows.dim() > 1 ? rows.size(1) : 1;
     Words words;
-    words.add_all(x.size(1), w.size(0), n_ways, x.size(2), n_rows, x.size(0), n_ways == 1,
+    words.add_all(x.size(1), y.size(1), w.size(0), n_ways, x.size(2), n_rows, x.size(0), n_ways == 1,
                   n_threads(), rows, senders, table, x, y, w, grad, t_x, t_y, t_w, out, d_x, d_y,
                   d_w);
     words.call(COUPLING, which, x);
@@ -131,7 +131,7 @@ struct Coupling {
 Tensor coupled(Tensor x, Tensor y, Tensor w, Tensor table, Tensor rows, Tensor senders,
                int64_t n_rows) {
   Coupling c(x, y, w, table, rows, senders);
-  const auto out = room<3>(x, {n_rows, x.size(1), x.size(2)}, true);
+  const auto out = room<3>(x, {n_rows, y.size(1), x.size(2)}, true);
   c.call(0, n_rows, out);
   return out;
 }

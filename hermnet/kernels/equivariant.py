@@ -46,7 +46,8 @@ class Form:
     ) -> None:
         self._paths = list(zip(paths, tensors, strict=True))
         self.product = product
-        self._rows = [2 * degree + 1 for degree in range(1 + max(map(max, paths)))]
+        tops = [max(degrees) for degrees in zip(*paths, strict=True)]  # l1, l2 and l3
+        self._rows = [[2 * degree + 1 for degree in range(1 + top)] for top in tops]
         self._made: dict[tuple[int, int, str], Any] = {}
 
     def summed(
@@ -55,7 +56,7 @@ class Form:
         """The sum.
 
         Args:
-            x: (n_senders, (lmax+1)^2, n_channels).
+            x: (n_senders, (l1max+1)^2, n_channels).
             y: (n_edges, (lmax+1)^2).
             w: (n_edges, n_paths, n_channels).
             ends: rows and senders, (n_edges,) int64 each.
@@ -64,7 +65,7 @@ class Form:
         Returns:
             (n_rows, (lmax+1)^2, n_channels), zero where a row has no edges.
         """
-        g = x.new_empty(1).expand(n_rows, *x.shape[1:])  # for its shape
+        g = x.new_empty(1).expand(n_rows, y.shape[1], x.shape[2])  # for its shape
         return _derivative([x, y, w, g], self, ends, _G)
 
     def derivative(self, which: int, n_channels: int, method: str) -> Any:
@@ -75,9 +76,10 @@ class Form:
             from cuequivariance_torch import SegmentedPolynomial
 
             product = cue.SegmentedTensorProduct.from_subscripts(_SUBSCRIPTS)
-            for features in (_X, _G):
-                product.add_segments(features, [(n, n_channels) for n in self._rows])
-            product.add_segments(_Y, [(n,) for n in self._rows])
+            of_x, of_y, of_g = self._rows
+            product.add_segments(_X, [(n, n_channels) for n in of_x])
+            product.add_segments(_G, [(n, n_channels) for n in of_g])
+            product.add_segments(_Y, [(n,) for n in of_y])
             product.add_segments(_W, [(n_channels,)] * len(self._paths))
             for number, ((l1, l2, l3), tensor) in enumerate(self._paths):
                 product.add_path(l1, l2, number, l3, c=tensor.double().numpy())

@@ -24,12 +24,13 @@ LMAX = (1, 2)
 
 
 def example(
-    lmax: int, n_edges: int, n_channels: int = 2, n_ways: int = 1
+    lmax: int, n_edges: int, n_channels: int = 2, n_ways: int = 1, only_scalars: bool = False
 ) -> tuple[TensorProduct, list[Tensor], Edges]:
     """A product, its factors, and edges of which some go nowhere on their second way."""
     product = TensorProduct(lmax).double()
-    n = (lmax + 1) ** 2
-    shapes = (N_SENDERS, n, n_channels), (n_edges, n), (n_edges, len(product.paths), n_channels)
+    n, n_paths = (lmax + 1) ** 2, lmax + 1 if only_scalars else len(product.paths)
+    n_features = 1 if only_scalars else n
+    shapes = (N_SENDERS, n_features, n_channels), (n_edges, n), (n_edges, n_paths, n_channels)
     factors = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
     ways = (n_edges, n_ways)[:n_ways]
     rows, senders = torch.randint(N_ROWS, ways), torch.randint(N_SENDERS, ways)
@@ -44,7 +45,7 @@ def one_by_one(
     product: TensorProduct, edges: Edges, x: Tensor, harmonics: Tensor, weights: Tensor
 ) -> Tensor:
     """The sum with operators of torch, a way after the other."""
-    out = x.new_zeros(N_ROWS + 1, *x.shape[1:])
+    out = x.new_zeros(N_ROWS + 1, harmonics.shape[1], x.shape[2])
     n_ways = 1 if edges.rows.dim() == 1 else 2
     ends = [t.view(len(harmonics), n_ways) for t in (edges.rows, edges.senders)]
     for way, sign in enumerate([1.0, product.parity][:n_ways]):
@@ -57,10 +58,11 @@ def one_by_one(
 @pytest.mark.parametrize("n_ways", [1, 2])
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("n_channels", [2, 10, 16])  # the shortest vectors, several, the longest
+@pytest.mark.parametrize("only_scalars", [False, True])
 def test_equals_the_product_of_gathered_features(
-    lmax: int, n_ways: int, n_threads: int, n_channels: int
+    lmax: int, n_ways: int, n_threads: int, n_channels: int, only_scalars: bool
 ):
-    product, factors, edges = example(lmax, 200, n_channels, n_ways)
+    product, factors, edges = example(lmax, 200, n_channels, n_ways, only_scalars)
     with threads(n_threads):
         assert_equal_derivatives(
             lambda *a: coupled_sum(*a, edges, N_ROWS),
@@ -70,8 +72,9 @@ def test_equals_the_product_of_gathered_features(
 
 
 @pytest.mark.parametrize("n_ways", [1, 2])
-def test_closes_under_differentiation(n_ways: int):
-    _, factors, edges = example(1, 8, n_ways=n_ways)
+@pytest.mark.parametrize("only_scalars", [False, True])
+def test_closes_under_differentiation(n_ways: int, only_scalars: bool):
+    _, factors, edges = example(1, 8, n_ways=n_ways, only_scalars=only_scalars)
     assert_closed(lambda *a: coupled_sum(*a, edges, N_ROWS), factors)
 
 

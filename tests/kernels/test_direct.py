@@ -108,8 +108,12 @@ def of_coupling(dtype: torch.dtype) -> dict[str, tuple[Any, ...]]:
     shapes = (N_ATOMS, 4, C), (N_EDGES, 4), (N_EDGES, 4, C)
     inputs = [rand(*shape, dtype=dtype) for shape in shapes]
     grad = rand(N_ROWS, 4, C, dtype=dtype)
+    scalars = [rand(N_ATOMS, 1, C, dtype=dtype), inputs[1], rand(N_EDGES, 2, C, dtype=dtype)]
     return {
         "coupled": (*inputs, table, *one, N_ROWS),
+        "coupled, scalars": (*scalars, table, *both, N_ROWS),
+        "coupled_first, scalars": (grad, *scalars, table, *both, 0b111),
+        "coupled_second, scalars": (*scalars, grad, *scalars, table, *both, 0b1111),
         "coupled, both ways": (*inputs, table, *both, N_ROWS),
         "coupled_first": (grad, *inputs, table, *both, 0b111),
         "coupled_first, some": (grad, *inputs, table, *one, 0b001),

@@ -116,7 +116,7 @@ def test_messages_vanish_at_the_cutoff_with_the_envelope():
         vectors = edge_vectors(graph)
         vectors = vectors / vectors.norm(dim=1, keepdim=True) * length
         relational = potential.router.geometry(expansion, vectors)
-        found.append(layer._path_weights(relational).abs().max())
+        found.append(layer._path_weights(relational, len(layer.product.paths)).abs().max())
     assert found[0] > 1e-9
     assert found[1] < 0.011 * found[0]  # as the envelope, quadratic in the distance to the cutoff
     assert found[2] == 0
