@@ -15,7 +15,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Hours, of a machine with nothing else to do; peers come from HERMNET_PEERS (docs/results/performance.md).
+# An hour and a half of a machine with nothing else to do; peers come from HERMNET_PEERS (docs/results/performance.md).
 benchmark: $(READY)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/threads.py

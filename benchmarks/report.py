@@ -221,7 +221,7 @@ def draw_scale(folder: Path, path: Path) -> None:
                 power = content["exponents"][key]
                 panel.loglog(x, y, "o-", markersize=3, label=f"{line} ({power:.2f})")
             ticks = sorted({p["value"] for c in axis["lines"].values() for p in c["points"]})
-            panel.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize=7, rotation=45)
+            panel.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize=6, rotation=90)
             panel.set_xticks([], minor=True)
             panel.set_xlabel(axis["counts"])
             panel.set_ylabel(label)

@@ -1,7 +1,7 @@
 """How time and memory grow with atoms, channels, relations and layers.
 
-Each point is a process of its own (`peers/serve.py`). An axis is followed until a call takes
-longer than `--limit` seconds or needs more than `--memory` GB.
+Each point is a process of its own (`peers/serve.py`). A task is followed along an axis until a call
+takes longer than `--limit` seconds or needs more than `--memory` GB.
 
     python benchmarks/scale.py                       # all axes
     python benchmarks/scale.py --axes atoms          # one of them
@@ -14,7 +14,7 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,7 @@ from hermnet.graph import AtomicGraph
 
 TASKS = ("training step", "energy+forces")
 _LIMITED = ("seconds", "bytes")
+Row = dict[str, float]
 _PAINN: dict[str, Any] = {"n_channels": 64}
 
 
@@ -97,14 +98,14 @@ AXES = {
 }
 
 
-def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, float]]:
+def point(contender: Contender, file: Path, tasks: Sequence[str], given: Any) -> dict[str, Row]:
     """Seconds and bytes of a call, by task."""
     process = Process(contender.package, sys.executable)
     try:
         request = {"file": str(file), "threads": given.threads, "device": given.device}
         process.ask("load", model=dict(contender.model), **request)
         found = {}
-        for task in given.tasks:
+        for task in tasks:
             first = process.ask("run", task=task, times=1)[given.clock][0]
             times = max(1, min(given.rounds, round(2.0 / first)))
             seconds = median(process.ask("run", task=task, times=times + 1)[given.clock][1:])
@@ -115,7 +116,8 @@ def point(contender: Contender, file: Path, given: Any) -> dict[str, dict[str, f
 
 
 def follow(axis: Axis, line: str, given: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A point after another by task, as far as time and memory allow."""
+    """A point after another by task, each as far as time and memory allow."""
+    tasks = list(given.tasks)
     for value in axis.values:
         if value > (given.up_to or value) or value < (given.starting or 0):
             continue
@@ -123,7 +125,7 @@ def follow(axis: Axis, line: str, given: Any, folder: Path) -> Iterator[dict[str
         file = folder / "graph.npz"
         save(graph, file)
         try:
-            rows = point(axis.lines[line](value), file, given)
+            rows = point(axis.lines[line](value), file, tasks, given)
         except Refused as reason:
             print(f"{axis.name:9s} {value:6d}  {line:17s} {reason}", flush=True)
             return
@@ -133,8 +135,13 @@ def follow(axis: Axis, line: str, given: Any, folder: Path) -> Iterator[dict[str
         size = {"value": value, "atoms": graph.n_atoms, "edges": graph.n_edges}
         yield {task: {**size, **row} for task, row in rows.items()}
         growth = axis.values[min(axis.values.index(value) + 1, len(axis.values) - 1)] / value
-        seconds, held = (growth * max(r[key] for r in rows.values()) for key in _LIMITED)
-        if seconds > given.limit or held > given.memory * 1e9:
+        limits = given.limit, given.memory * 1e9
+        tasks = [
+            task
+            for task, row in rows.items()
+            if all(growth * row[key] <= limit for key, limit in zip(_LIMITED, limits, strict=True))
+        ]
+        if not tasks:
             return
 
 
@@ -160,7 +167,7 @@ def main() -> None:
     )
     options.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options.add_argument("--limit", type=float, default=20.0, help="seconds of a call (20)")
-    options.add_argument("--memory", type=float, default=8.0, help="GB of a call (8)")
+    options.add_argument("--memory", type=float, default=12.0, help="GB of a call (12)")
     options.add_argument("--starting", type=int, help="smallest value of an axis")
     options.add_argument("--up-to", type=int, help="largest value of an axis")
     given = options.parse_args()

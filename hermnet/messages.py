@@ -41,7 +41,7 @@ def vector_messages(
     rows, senders = graph.ends
     if message.takes(phi, v, graph.enveloped):
         if graph.is_first and not v.is_cuda:
-            v = v.new_zeros(0, *v.shape[1:])
+            v = v.new_zeros(0, *v.shape[1:])  # so the kernel knows
         edges = message.Edges(expansion.offsets, rows, senders, graph.sending_atoms)
         inputs = phi, v, graph.enveloped, graph.directions, linear.stack(expansion.slots)
         return message.filtered_message(*inputs, edges, expansion.n_rows)

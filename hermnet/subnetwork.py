@@ -117,7 +117,8 @@ class Interaction(nn.Module, ABC):
 
         Args:
             x: (n_atoms, (lmax+1)^2, n_channels), the atoms' features: degree 0 in row 0, degree 1
-                in rows 1 to 3, and so on, in e3nn's order.
+                in rows 1 to 3, and so on, in e3nn's order. Zero but for degree 0 where
+                `graph.is_first`.
             graph: the union of the relation subgraphs.
 
         Returns:
