@@ -70,6 +70,11 @@ class RelationalGraph:
         back = union.receivers.atom.index_select(0, union.centers)
         return torch.stack((union.neighbor_atoms, back), dim=1)
 
+    @cached_property
+    def neighbor_counts(self) -> Tensor:
+        """Neighbors on each side, each counted by its envelope, (n_receivers, n_sides)."""
+        return self.sum_by_side(self.for_each_way(self.envelope))
+
     def of_first_layer(self) -> RelationalGraph:
         """The same for features of elements: one atom of each kind sends for all."""
         return replace(self, expansion=self.expansion.of_kinds(), is_first=True)

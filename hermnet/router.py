@@ -66,8 +66,7 @@ def merge_weights(graphs: Sequence[RelationalGraph], n_atoms: int) -> list[Tenso
         For each graph (n_receivers,), 0 where all neighbors of one side are at the cutoff.
     """
     atoms = [graph.expansion.receivers.atom for graph in graphs]
-    near = [graph.sum_by_side(graph.for_each_way(graph.envelope)) for graph in graphs]
-    gates = [torch.tanh(n_neighbors).prod(dim=1) for n_neighbors in near]
+    gates = [torch.tanh(graph.neighbor_counts).prod(dim=1) for graph in graphs]
     totals = 1.0 + segment_sum(torch.cat(gates), torch.cat(atoms), n_atoms)
     return [gate / totals.index_select(0, atom) for gate, atom in zip(gates, atoms, strict=True)]
 

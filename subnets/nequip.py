@@ -89,7 +89,7 @@ class NequIP(Interaction):
         parts = zip(self.source, graph.at_sources(x).split(self.rows, dim=1), strict=True)
         h = torch.cat([linear(part, sources) for linear, part in parts], dim=1)
         if graph.is_first:
-            h = h[:, :1]
+            h = h[:, :1]  # after all linear layers, so that each has a gradient
         total = self._sum(h, graph.harmonics, graph) * self.scale
         return self._update(torch.cat((total, graph.at_receivers(x)), dim=2), graph)
 

@@ -79,8 +79,7 @@ class RMConv(Interaction):
         """See `Interaction.forward`."""
         sums = graph.by_side(self._messages(x, graph))  # (n_receivers, n_sides, 4, n_channels)
         radial = sums.mean(dim=1)
-        near = graph.sum_by_side(graph.for_each_way(graph.envelope))
-        weights = 1.0 + near  # (n_receivers, n_sides)
+        weights = 1.0 + graph.neighbor_counts  # (n_receivers, n_sides)
         means = sums[:, :, 1:] / weights[:, :, None, None]
         x = graph.at_receivers(up_to_vectors(x)) + radial
         return radial + self._angular_update(x, means, graph.expansion.receivers.segments)

@@ -57,8 +57,9 @@ def coupled_sum(x: Tensor, harmonics: Tensor, weights: Tensor, edges: Edges, n_r
 
 def takes(x: Tensor, harmonics: Tensor, weights: Tensor) -> bool:
     """Whether there is a kernel for these."""
-    fits = harmonics.shape[1] in _TABLE and x.shape[2] * x.element_size() % _ALIGNMENT == 0
-    return fits and may_take(x, harmonics, weights) and library("coupling") is not None
+    fits = harmonics.shape[1] in _TABLE and x.shape[1] in (1, harmonics.shape[1])
+    aligned = x.shape[2] * x.element_size() % _ALIGNMENT == 0
+    return fits and aligned and may_take(x, harmonics, weights) and library("coupling") is not None
 
 
 _LIBRARY = torch.library.Library("hermnet", "FRAGMENT")

@@ -121,9 +121,9 @@ struct Coupling {
   void call(int which, int64_t n_rows, const Maybe& out) {
     const int64_t n_ways = rows.dim() > 1 ? rows.size(1) : 1;
     Words words;
-    words.add_all(x.size(1), y.size(1), w.size(0), n_ways, x.size(2), n_rows, x.size(0), n_ways == 1,
-                  n_threads(), rows, senders, table, x, y, w, grad, t_x, t_y, t_w, out, d_x, d_y,
-                  d_w);
+    words.add_all(x.size(1), y.size(1), w.size(0), n_ways, x.size(2), n_rows, x.size(0),
+                  n_ways == 1, n_threads(), rows, senders, table, x, y, w, grad, t_x, t_y, t_w, out,
+                  d_x, d_y, d_w);
     words.call(COUPLING, which, x);
   }
 };

@@ -207,7 +207,7 @@ class Worker {
       const Lanes along = g.dot(d), inner = V ? g.dot(vectors(v_row + c)) : Lanes{};
       put<IS_BACK>(df + c, {gs * p.s, along * p.r, inner * p.v});
       if (dp) put<true>(dp + c, {gs * fe.s, along * fe.r, inner * fe.v});
-      if (V && dv) add_vectors(dv + c, (p.v * fe.v) * g);
+      if (dv) add_vectors(dv + c, (p.v * fe.v) * g);
       found += (p.r * fe.r) * g;
     }
     return found;
@@ -247,7 +247,7 @@ class Worker {
       if (dp)
         put<true>(dp + c, {gs * tf.s, tf.r * along + fe.r * t_along,
                            tf.v * inner + fe.v * t_inner});
-      if (V && dv) add_vectors(dv + c, tmv * g);
+      if (dv) add_vectors(dv + c, tmv * g);
       found += tmr * g;
     }
     return found;

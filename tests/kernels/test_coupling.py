@@ -125,6 +125,7 @@ def test_where_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch):
     assert takes(*factors)
     assert not takes(factors[0], factors[1].float(), factors[2])
     assert not takes(factors[0][:, :, :1], *factors[1:])  # eight bytes
+    assert not takes(factors[0][:, :4], *factors[1:])  # neither scalars alone nor all degrees
     with plain_operators():
         assert not takes(*factors)
     monkeypatch.setattr(coupling, "library", lambda _: None)
